@@ -1,0 +1,91 @@
+"""The whole error tree.  HTTP codes for it stand in server/problems.py, the RPC form in service/wire.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with an input: where, what, and how to mend it.
+
+    ``path`` names the place in the input as its author wrote it, for example ``nodes[3].input_default.format``.
+    """
+
+    path: str
+    message: str
+    fix: str | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        return f"{where}{self.message}" + (f" ({self.fix})" if self.fix else "")
+
+
+class ServerError(Exception):
+    """Root of every error that this server raises on purpose.
+
+    ``args`` are always plain JSON values with which the same class can be built again: errors cross
+    process borders as ``{"type", "args"}``.
+    """
+
+
+class NotFoundError(ServerError, ValueError):
+    """Nothing by that name, or nothing that this user may see."""
+
+
+class GraphNotFound(NotFoundError):
+    def __init__(self, graph_id: str, version: int | None = None) -> None:
+        super().__init__(graph_id, version)
+        self.graph_id, self.version = graph_id, version
+
+    def __str__(self) -> str:
+        version = "" if self.version is None else f" version {self.version}"
+        return f"Graph {self.graph_id}{version} not found."
+
+
+class ExecutionNotFound(NotFoundError):
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(execution_id)
+        self.execution_id = execution_id
+
+    def __str__(self) -> str:
+        return f"Execution {self.execution_id} not found."
+
+
+class BlockNotFound(NotFoundError):
+    def __init__(self, block: str) -> None:
+        super().__init__(block)
+        self.block = block
+
+    def __str__(self) -> str:
+        return f"Block {self.block} not found."
+
+
+class NotAuthorizedError(ServerError, ValueError):
+    """The caller is known, and may not do this."""
+
+
+class InvalidError(ServerError, ValueError):
+    """An input that was refused whole, with every problem found in it."""
+
+    def __init__(self, message: str, problems: Iterable[Problem | dict[str, Any]] = ()) -> None:
+        self.message = message
+        self.problems = tuple(p if isinstance(p, Problem) else Problem(**p) for p in problems)
+        super().__init__(message, [asdict(p) for p in self.problems])
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"- {p}" for p in self.problems)])
+
+
+class ConflictError(ServerError):
+    """The thing is not in a state that allows this."""
+
+
+class BlockError(ServerError):
+    """A block failed in a way that is its own or its input's fault; its message becomes the node's error."""
+
+
+class Unavailable(ServerError):
+    """The database, a service or the storage does not answer now; asking again later may work."""

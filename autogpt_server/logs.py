@@ -1,0 +1,59 @@
+"""Logging set-up: structlog over the standard library, with the execution's ids on every record.
+
+Human lines on a terminal, JSON otherwise.  Inputs, outputs and secrets are never logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from structlog.contextvars import bind_contextvars, bound_contextvars, merge_contextvars, unbind_contextvars
+
+__all__ = ["bind_contextvars", "bound_contextvars", "configure", "unbind_contextvars"]
+
+
+def configure(process: str, level: str = "info", style: Literal["auto", "human", "json"] = "auto") -> None:
+    """Send every record of this process, those of libraries too, to standard error.
+
+    Args:
+        process: Name of the process, put on every record.
+        level: Lowest level that is written.
+        style: ``auto`` means human lines on a terminal and JSON otherwise.
+    """
+    human = style == "human" or (style == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if human else "iso", utc=not human),
+        _named(process),
+    ]
+    renderer: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        if human
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _named(process: str) -> structlog.typing.Processor:
+    def add(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event["process"] = process
+        return event
+
+    return add

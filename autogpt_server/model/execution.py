@@ -1,0 +1,86 @@
+"""Executions: their statuses, the moves allowed between them, and what is recorded of a node's end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+Outputs = tuple[tuple[str, Any], ...]
+"""What a node yielded, in order: (pin, value) pairs."""
+
+
+class ExecutionStatus(StrEnum):
+    INCOMPLETE = "INCOMPLETE"
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    TERMINATED = "TERMINATED"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL
+
+
+FINAL = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.TERMINATED})
+
+#: From which statuses a graph execution may move to each.  Every UPDATE of a status carries the left side.
+ALLOWED_BEFORE: dict[ExecutionStatus, frozenset[ExecutionStatus]] = {
+    ExecutionStatus.QUEUED: frozenset({ExecutionStatus.INCOMPLETE, ExecutionStatus.RUNNING, ExecutionStatus.PAUSED}),
+    ExecutionStatus.RUNNING: frozenset({ExecutionStatus.QUEUED, ExecutionStatus.PAUSED}),
+    ExecutionStatus.PAUSED: frozenset({ExecutionStatus.QUEUED, ExecutionStatus.RUNNING}),
+    ExecutionStatus.COMPLETED: frozenset({ExecutionStatus.RUNNING}),
+    ExecutionStatus.FAILED: frozenset({ExecutionStatus.QUEUED, ExecutionStatus.RUNNING}),
+    ExecutionStatus.TERMINATED: frozenset(
+        {ExecutionStatus.INCOMPLETE, ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.PAUSED}
+    ),
+}
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class NodeExecution(_Value):
+    """One node execution as it is recorded.  Times are aware UTC."""
+
+    id: str
+    execution_id: str
+    node_id: str
+    sequence: int | None
+    status: ExecutionStatus
+    input_data: dict[str, Any]
+    output_data: Outputs
+    error: str | None
+    attempt: int
+    revision: int
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class GraphExecution(_Value):
+    """One graph execution as it is recorded.  Times are aware UTC."""
+
+    id: str
+    graph_id: str
+    graph_version: int
+    user_id: str
+    status: ExecutionStatus
+    inputs: dict[str, Any]
+    outputs: dict[str, list[Any]]
+    stats: dict[str, Any]
+    error: str | None
+    attempt: int
+    deaths: int
+    depth: int
+    revision: int
+    parent_execution_id: str | None
+    stop_requested_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None

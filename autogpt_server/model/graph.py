@@ -1,0 +1,45 @@
+"""Graphs: nodes joined by links.  What a valid one is stands in check.py, how one is read in graph_import.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Node(_Value):
+    """One use of a block in a graph.  ``input_default`` gives values to pins that no link feeds."""
+
+    id: str
+    block_id: str
+    block_name: str
+    input_default: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class Link(_Value):
+    """Carries every value of an output pin to an input pin.  A static one keeps its last value."""
+
+    id: str
+    source_id: str
+    source_name: str
+    sink_id: str
+    sink_name: str
+    is_static: bool = False
+
+
+class Graph(_Value):
+    """One version of a graph."""
+
+    id: str
+    version: int = 1
+    name: str
+    description: str = ""
+    is_active: bool = True
+    is_template: bool = False
+    nodes: tuple[Node, ...] = ()
+    links: tuple[Link, ...] = ()

@@ -1,0 +1,128 @@
+"""The only reader of the environment.  Built once per process and handed on.
+
+Every setting is read from ``AUTOGPT_<NAME>``; those that other deployments know by another name have it as an
+alias.  The environment wins over ``.env``, which wins over the defaults here.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+def _names(*aliases: str) -> AliasChoices:
+    return AliasChoices(*aliases)
+
+
+class Settings(BaseSettings):
+    """All settings with their defaults.  A bad value stops the start with the name of its field."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AUTOGPT_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    # Where things are kept
+    #: Database, files, logs and sockets.  Relative paths of other settings start here.
+    data_dir: Path = Path("data")
+    #: Prisma's ``file:`` and ``postgresql:`` forms and SQLAlchemy's forms alike.
+    database_url: str = Field("file:database.db", validation_alias=_names("AUTOGPT_DATABASE_URL", "DATABASE_URL"))
+    #: For connections that must not pass a pooler; defaults to ``database_url``.
+    direct_url: str | None = Field(None, validation_alias=_names("AUTOGPT_DIRECT_URL", "DIRECT_URL"))
+
+    # Where services listen
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    execution_manager_port: Port = Field(
+        8002, validation_alias=_names("AUTOGPT_EXECUTION_MANAGER_PORT", "EXECUTION_MANAGER_PORT")
+    )
+    #: Host on which services listen, and under which they find each other unless ``<SERVICE NAME>_HOST`` says so.
+    pyro_host: str = Field("localhost", validation_alias=_names("AUTOGPT_PYRO_HOST", "PYRO_HOST"))
+    #: Seconds to connect to a service.
+    pyro_client_comm_timeout: Seconds = Field(
+        15, validation_alias=_names("AUTOGPT_PYRO_CLIENT_COMM_TIMEOUT", "PYRO_CLIENT_COMM_TIMEOUT")
+    )
+    #: Attempts of a call that is safe to repeat.
+    pyro_client_comm_retry: Count = Field(
+        3, validation_alias=_names("AUTOGPT_PYRO_CLIENT_COMM_RETRY", "PYRO_CLIENT_COMM_RETRY")
+    )
+    #: Seconds that one call to a service may take.
+    rpc_client_call_timeout: Seconds = Field(
+        300, validation_alias=_names("AUTOGPT_RPC_CLIENT_CALL_TIMEOUT", "RPC_CLIENT_CALL_TIMEOUT")
+    )
+    #: Shared by all services; demanded of every call, and required where a service listens beyond loopback.
+    rpc_secret: SecretStr | None = None
+
+    # Executing
+    #: Executor processes; defaults to the number of cores.
+    executor_processes: Count = Field(default_factory=lambda: os.cpu_count() or 1)
+    #: Executions that one executor process runs at the same time.
+    executor_concurrency: Count = 200
+    #: Seconds without a beat after which an executor's work is given to others.
+    executor_lease_seconds: Seconds = 10
+    #: Deaths of its executor process after which an execution is given up.
+    max_deaths: Count = 3
+    #: Longest time that one run of a block may take, unless the block says otherwise.
+    node_timeout_seconds: Seconds = 3600
+    #: Seconds that running blocks get to end at a stop, before their executions are handed back.
+    drain_seconds: Annotated[float, Field(ge=0)] = 5
+    #: Import paths of more blocks, ``package.module:ClassName`` each, separated by commas.
+    blocks: Annotated[tuple[str, ...], NoDecode] = ()
+
+    # Limits
+    max_nodes: Count = 10_000
+    max_links: Count = 50_000
+    max_node_executions: Count = 100_000
+    #: Pairs that one node execution may yield.
+    max_node_outputs: Count = 100_000
+    #: Bytes of JSON that one node execution may yield.
+    max_node_output_bytes: Count = 32 * 1024 * 1024
+    #: Bytes of one request body.
+    max_body_bytes: Count = 16 * 1024 * 1024
+    #: How deep executions may start executions.
+    max_depth: Count = 10
+    #: Bytes of a file or of a web response that a block reads.
+    max_file_bytes: Count = 100 * 1024 * 1024
+
+    # What blocks may reach
+    #: Private, loopback and link-local networks that web requests may reach, as CIDR, separated by commas.
+    allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()
+
+    # Logs
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    #: ``auto`` writes for people on a terminal and JSON otherwise.
+    log_format: Literal["auto", "human", "json"] = "auto"
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @field_validator("blocks", "allowed_networks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @cached_property
+    def files_dir(self) -> Path:
+        """Users' folders, one each."""
+        return self.data_dir / "files"
+
+    @cached_property
+    def run_dir(self) -> Path:
+        """Sockets and lock files of the running server."""
+        return self.data_dir / "run"
+
+    def service_host(self, service_name: str) -> str:
+        """Where a service is found: ``EXECUTIONMANAGER_HOST`` and ``EXECUTION_MANAGER_HOST`` alike, else ``pyro_host``."""
+        upper = service_name.upper()
+        spaced = "".join(f"_{c}" if c.isupper() and i else c for i, c in enumerate(service_name)).upper()
+        return os.environ.get(f"{upper}_HOST") or os.environ.get(f"{spaced}_HOST") or self.pyro_host
