@@ -87,5 +87,16 @@ class BlockError(ServerError):
     """A block failed in a way that is its own or its input's fault; its message becomes the node's error."""
 
 
+class HistoryDiffers(ServerError):
+    """What is recorded of an execution is not what its graph and inputs lead to; it cannot be resumed."""
+
+    def __init__(self, sequence: int, reason: str) -> None:
+        super().__init__(sequence, reason)
+        self.sequence, self.reason = sequence, reason
+
+    def __str__(self) -> str:
+        return f"history differs at sequence {self.sequence}: {self.reason}"
+
+
 class Unavailable(ServerError):
     """The database, a service or the storage does not answer now; asking again later may work."""

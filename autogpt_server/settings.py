@@ -6,7 +6,9 @@ alias.  The environment wins over ``.env``, which wins over the defaults here.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +19,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
+
+#: Bytes of a folder whose sockets still fit into the 107 that a socket's path may have.
+_LONGEST_RUN_DIR = 60
 
 
 def _names(*aliases: str) -> AliasChoices:
@@ -37,6 +42,11 @@ class Settings(BaseSettings):
     database_url: str = Field("file:database.db", validation_alias=_names("AUTOGPT_DATABASE_URL", "DATABASE_URL"))
     #: For connections that must not pass a pooler; defaults to ``database_url``.
     direct_url: str | None = Field(None, validation_alias=_names("AUTOGPT_DIRECT_URL", "DIRECT_URL"))
+
+    #: Prisma's native query engine, used instead of the built-in one when given.
+    prisma_query_engine_binary: Path | None = Field(
+        None, validation_alias=_names("AUTOGPT_PRISMA_QUERY_ENGINE_BINARY", "PRISMA_QUERY_ENGINE_BINARY")
+    )
 
     # Where services listen
     host: str = "127.0.0.1"
@@ -118,11 +128,17 @@ class Settings(BaseSettings):
 
     @cached_property
     def run_dir(self) -> Path:
-        """Sockets and lock files of the running server."""
-        return self.data_dir / "run"
+        """Sockets and lock files of the running server: in the data folder, or in the system's folder for temporary
+        files where the path would be too long for a socket."""
+        inside = self.data_dir / "run"
+        if len(os.fsencode(inside)) <= _LONGEST_RUN_DIR:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"autogpt-{os.getuid()}-{digest}"
 
     def service_host(self, service_name: str) -> str:
-        """Where a service is found: ``EXECUTIONMANAGER_HOST`` and ``EXECUTION_MANAGER_HOST`` alike, else ``pyro_host``."""
+        """Tell where a service is found: ``EXECUTIONMANAGER_HOST`` and ``EXECUTION_MANAGER_HOST`` alike, or else
+        ``pyro_host``."""
         upper = service_name.upper()
         spaced = "".join(f"_{c}" if c.isupper() and i else c for i, c in enumerate(service_name)).upper()
         return os.environ.get(f"{upper}_HOST") or os.environ.get(f"{spaced}_HOST") or self.pyro_host

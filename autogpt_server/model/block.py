@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -19,6 +19,8 @@ from autogpt_server.errors import BlockError, BlockNotFound
 
 #: The pin that every block has besides its own: the message of a failed execution.
 ERROR_PIN = "error"
+#: Class names of the blocks that graphs are entered and left by, and of the one that executes another graph.
+INPUT_BLOCK, OUTPUT_BLOCK, EXECUTOR_BLOCK = "AgentInputBlock", "AgentOutputBlock", "AgentExecutorBlock"
 
 
 class BlockSchema(BaseModel):
@@ -85,7 +87,8 @@ class Block:
     """Base class.  Subclasses set the class attributes, nest ``Input`` and ``Output``, and define ``run``.
 
     ``run(input_data, context)`` is a generator, sync or async, that yields ``(pin, value)``.  One instance
-    serves all executions of a process, so it keeps no state.
+    serves all executions of a process, so it keeps no state.  The values it is given are shared with other nodes:
+    it never changes them in place.
     """
 
     #: Stable UUID; exported graphs refer to it.
@@ -141,7 +144,8 @@ class Block:
 
     @cached_property
     def _output_adapters(self) -> dict[str, TypeAdapter[Any]]:
-        return {name: TypeAdapter(field.annotation) for name, field in self.Output.model_fields.items()}
+        fields = self.Output.model_fields
+        return {name: TypeAdapter(cast(type[Any], field.rebuild_annotation())) for name, field in fields.items()}
 
     def check_input(self, data: dict[str, Any]) -> BlockSchema:
         """Parse the resolved input, converting what fits.
@@ -173,11 +177,10 @@ class Block:
 
     async def execute(self, data: dict[str, Any], context: BlockContext) -> list[tuple[str, Any]]:
         """Check the input, run, and return every pair; for tests and one-off calls.  A sync run goes to a thread."""
-        parsed = self.check_input(data)
-        if self.is_async:
-            return [(pin, self.check_output(pin, value)) async for pin, value in self.run(parsed, context)]  # pyright: ignore[reportGeneralTypeIssues]
-        pairs = await asyncio.to_thread(lambda: list(self.run(parsed, context)))  # pyright: ignore[reportArgumentType]
-        return [(pin, self.check_output(pin, value)) for pin, value in pairs]
+        pairs = self.run(self.check_input(data), context)
+        if isinstance(pairs, AsyncIterator):
+            return [(pin, self.check_output(pin, value)) async for pin, value in pairs]
+        return [(pin, self.check_output(pin, value)) for pin, value in await asyncio.to_thread(list, pairs)]
 
 
 def _describe(error: ValidationError) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from autogpt_server.model.block import INPUT_BLOCK, OUTPUT_BLOCK
 
 
 class _Value(BaseModel):
@@ -43,3 +46,19 @@ class Graph(_Value):
     is_template: bool = False
     nodes: tuple[Node, ...] = ()
     links: tuple[Link, ...] = ()
+
+    @cached_property
+    def starting_nodes(self) -> tuple[Node, ...]:
+        """Nodes without incoming links, in the order of the graph."""
+        fed = {link.sink_id for link in self.links}
+        return tuple(node for node in self.nodes if node.id not in fed)
+
+    @cached_property
+    def input_nodes(self) -> tuple[Node, ...]:
+        """Starting nodes by which the graph takes its named inputs."""
+        return tuple(node for node in self.starting_nodes if node.block_name == INPUT_BLOCK)
+
+    @cached_property
+    def output_nodes(self) -> tuple[Node, ...]:
+        """Nodes that collect the graph's named outputs."""
+        return tuple(node for node in self.nodes if node.block_name == OUTPUT_BLOCK)

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import orjson
 import pydantic_core
 
 #: Levels of lists and objects inside one value; deeper ones are refused.
 MAX_DEPTH = 100
+
+#: Characters of a place that are told; keys may be megabytes long.
+_MAX_PLACE = 200
+#: Python and JSON readers stop at 4,300 decimal digits; these bits make at most 4,215.
+_MAX_BITS = 14_000
 
 
 class JsonValueError(ValueError):
@@ -27,6 +33,11 @@ class JsonValueError(ValueError):
     def __str__(self) -> str:
         return f"{self.place}: {self.reason}" if self.place else self.reason
 
+    def inside(self, step: str) -> JsonValueError:
+        """Return the same error as seen from one level further out."""
+        dot = "." if self.place and not self.place.startswith("[") else ""
+        return JsonValueError(f"{step}{dot}{self.place}"[:_MAX_PLACE], self.reason)
+
 
 def plain(value: Any) -> Any:
     """Return the value as it would read back from JSON: tuples as lists, models and dates as text and objects.
@@ -34,71 +45,104 @@ def plain(value: Any) -> Any:
     Raises:
         JsonValueError: The value has no JSON form that survives storage.
     """
+    return _plain(value, 0)
+
+
+def _plain(value: Any, depth: int) -> Any:
     if value is None or value is True or value is False:
         return value
-    if type(value) is str:
-        _check_text(value, "")
-        return value
-    if type(value) is int:
-        return value
-    return _plain(value, "", 0)
-
-
-def _plain(value: Any, place: str, depth: int) -> Any:
     if depth > MAX_DEPTH:
-        raise JsonValueError(place[:80] + "…", f"nested deeper than {MAX_DEPTH} levels")
+        raise JsonValueError("", f"nested deeper than {MAX_DEPTH} levels")
     match value:
-        case None | bool():
-            return value
         case str():
-            _check_text(value, place)
-            return str(value)
-        case int():
-            return int(value)
-        case float():
-            if not math.isfinite(value):
-                raise JsonValueError(place, f"{value} is no JSON number")
-            return value
+            return _plain_text(value)
+        case int() | float():
+            return _plain_number(value)
         case dict():
-            out: dict[str, Any] = {}
-            for key, item in value.items():
-                name = _plain_key(key, place)
-                out[name] = _plain(item, f"{place}.{name}" if place else name, depth + 1)
-            return out
+            return _plain_object(cast(dict[Any, Any], value), depth)
         case list() | tuple():
-            return [_plain(item, f"{place}[{i}]", depth + 1) for i, item in enumerate(value)]
+            return _plain_list(cast(Sequence[Any], value), depth)
         case _:
-            try:
-                converted = pydantic_core.to_jsonable_python(value, inf_nan_mode="constants")
-            except Exception as error:
-                raise JsonValueError(place, f"a {type(value).__name__} has no JSON form") from error
-            return _plain(converted, place, depth + 1)
+            return _plain(_converted(value), depth + 1)
 
 
-def _plain_key(key: Any, place: str) -> str:
+def _plain_object(value: dict[Any, Any], depth: int) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, item in value.items():
+        name = _plain_key(key)
+        if name in out:
+            raise JsonValueError("", f"has the key {name[:_MAX_PLACE]} twice")
+        try:
+            out[name] = _plain(item, depth + 1)
+        except JsonValueError as error:
+            # The place is put together only now: beside a long key, doing so for every value would take minutes.
+            raise error.inside(name[:_MAX_PLACE]) from None
+    return out
+
+
+def _plain_list(value: Sequence[Any], depth: int) -> list[Any]:
+    out: list[Any] = []
+    for item in value:
+        try:
+            out.append(_plain(item, depth + 1))
+        except JsonValueError as error:
+            raise error.inside(f"[{len(out)}]") from None
+    return out
+
+
+def _plain_key(key: Any) -> str:
     match key:
         case str():
-            _check_text(key, place)
-            return key
+            return _plain_text(key)
         case bool() | None:
             return {True: "true", False: "false", None: "null"}[key]
         case int() | float():
-            return str(key)
+            return str(_plain_number(key))
         case _:
-            raise JsonValueError(place, f"a {type(key).__name__} cannot be a key of a JSON object")
+            raise JsonValueError("", f"a {type(key).__name__} cannot be a key of a JSON object")
 
 
-def _check_text(text: str, place: str) -> None:
-    if text.isascii():
-        if "\0" in text:
-            raise JsonValueError(place, "holds a NUL character, which PostgreSQL cannot store; remove it")
-        return
+def _plain_text(text: str) -> str:
     if "\0" in text:
-        raise JsonValueError(place, "holds a NUL character, which PostgreSQL cannot store; remove it")
+        raise JsonValueError("", "holds a NUL character, which PostgreSQL cannot store; remove it")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise JsonValueError(
+                "", f"holds a lone surrogate at character {error.start}; it is no Unicode text"
+            ) from None
+    return text if type(text) is str else str.__str__(text)
+
+
+def _plain_number(value: int | float) -> int | float:
+    if isinstance(value, int):
+        if value.bit_length() > _MAX_BITS:
+            raise JsonValueError("", "is an integer of more than 4,200 digits, which JSON readers refuse")
+        return int(value)
+    if not math.isfinite(value):
+        raise JsonValueError("", f"{value} is no JSON number")
+    return float(value)
+
+
+def _converted(value: Any) -> Any:
     try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise JsonValueError(place, f"holds a lone surrogate at character {error.start}; it is no Unicode text") from error
+        return pydantic_core.to_jsonable_python(value, inf_nan_mode="constants")
+    except (ValueError, RecursionError) as error:
+        raise JsonValueError("", f"a {type(value).__name__} has no JSON form") from error
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Tell whether two plain values are the same JSON; 1, 1.0 and true are three different ones."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        left, right = cast(dict[str, Any], one), cast(dict[str, Any], other)
+        return left.keys() == right.keys() and all(is_same(item, right[key]) for key, item in left.items())
+    if isinstance(one, list):
+        items, others = cast(list[Any], one), cast(list[Any], other)
+        return len(items) == len(others) and all(map(is_same, items, others))
+    return one == other
 
 
 def storable_text(text: str) -> str:

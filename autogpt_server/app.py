@@ -1,0 +1,89 @@
+"""The composition root: which processes make the server, and in which order."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from autogpt_server.service import child
+from autogpt_server.service.supervisor import ProcessSpec, Supervisor
+
+__all__ = ["PROCESSES", "main", "run_processes"]
+
+#: The server.  What waits for the same process starts at the same time.
+PROCESSES = (
+    ProcessSpec("autogpt_server.data.migrations:migrate", once=True),
+    ProcessSpec("autogpt_server.data.query_engine:QueryEngine", after=("migrate",)),
+    # Its own limit grows with the setting for draining, and is kept by itself.
+    ProcessSpec("autogpt_server.executor.manager:ExecutionManager", after=("QueryEngine",), stop_within=120),
+    ProcessSpec("autogpt_server.server.agent_server:AgentServer", after=("QueryEngine",)),
+)
+
+#: What the fork server imports once for all processes; the large libraries come with our own modules.
+PRELOAD = (
+    "uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+    "autogpt_server.service.service",
+    "autogpt_server.service.client",
+    "autogpt_server.data.migrations",
+    "autogpt_server.data.query_engine",
+    "autogpt_server.executor.manager",
+    "autogpt_server.server.agent_server",
+)
+
+
+def main() -> int:
+    """Serve until Ctrl-C; returns the exit code."""
+    return run_processes()
+
+
+def run_processes(
+    processes: Sequence[ProcessSpec | str] = PROCESSES,
+    *,
+    preload: Sequence[str] = PRELOAD,
+    address_of: str = "AgentServer",
+) -> int:
+    """Supervise processes until a signal says stop.
+
+    Args:
+        processes: In start order.  A plain import path starts when the one before it is ready.
+        preload: Modules that the fork server imports once for all.
+        address_of: The process whose address is printed when it is ready.
+
+    Returns:
+        0 after an orderly stop; 78 when a process refuses to start before a setting is changed.
+    """
+
+    def announce(name: str, facts: dict[str, Any]) -> None:
+        if name == address_of and "port" in facts:
+            sys.stdout.write(f"{_release()} · {_url(facts)} · Swagger UI at /docs · Ctrl-C stops\n")
+            sys.stdout.flush()
+
+    child.preload(preload)
+    return Supervisor(_in_sequence(processes), on_ready=announce).run()
+
+
+def _in_sequence(processes: Sequence[ProcessSpec | str]) -> list[ProcessSpec]:
+    specs: list[ProcessSpec] = []
+    for process in processes:
+        before = (specs[-1].name,) if specs else ()
+        specs.append(ProcessSpec(process, after=before) if isinstance(process, str) else process)
+    return specs
+
+
+def _url(facts: dict[str, Any]) -> str:
+    host = str(facts.get("host", "127.0.0.1"))
+    return f"http://{f'[{host}]' if ':' in host else host}:{facts['port']}"
+
+
+def _release() -> str:
+    try:
+        return f"autogpt-server {version('autogpt-server')}"
+    except PackageNotFoundError:
+        return "autogpt-server"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Pooled connections for plain SQL, the same on SQLite and PostgreSQL.  What people name and edit goes through
+Prisma instead; this is for what must be fast: accepting, claiming and recording executions."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from autogpt_server.data import sqlite
+from autogpt_server.data.file_lock import FileLock
+from autogpt_server.data.urls import DatabaseUrl, parse_database_url
+from autogpt_server.errors import Unavailable
+from autogpt_server.settings import Settings
+
+#: Seconds that a writer waits for the other writers of a SQLite database.
+LOCK_SECONDS = 30.0
+#: Seconds that opening a connection to PostgreSQL may take.
+_CONNECT_SECONDS = 10
+#: Seconds to wait for a free connection of the pool.
+_POOL_SECONDS = 30.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+#: SQLite's result codes that say "not now": busy, locked, read-only, I/O error, full, cannot open, protocol.
+_SQLITE_OUTAGES = frozenset({5, 6, 8, 10, 13, 14, 15})
+_QUOTED_OR_SPECIAL = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?|%""")
+
+
+class Database:
+    """Short reads and exclusive writes on one database; safe for threads, made anew in every process.
+
+    Args:
+        url: Where it is.
+        pool_size: Connections that stay open; as many again open when all are in use.
+    """
+
+    def __init__(self, url: DatabaseUrl, *, pool_size: int = 5) -> None:
+        self.url = url
+        self.provider = url.provider
+        self._process = os.getpid()
+        pool: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": _POOL_SECONDS}
+        if url.path is None:
+            self._engine, self._writer = _postgresql_engine(url, pool), None
+            self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        else:
+            self._engine, self._writer = _sqlite_engine(url.path, pool), _SqliteWriter(url.path)
+            self._reading = self._engine
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Database:
+        return cls(parse_database_url(settings.database_url, settings.data_dir))
+
+    def sql(self, text: str) -> str:
+        """Turn ``?`` placeholders into those of the driver.  Always execute the result with parameters."""
+        return text if self.provider == "sqlite" else _percent_placeholders(text)
+
+    def to_column(self, moment: datetime | None) -> int | datetime | None:
+        """Give an aware time as this database stores it, to the millisecond, the rest cut off.
+
+        Raises:
+            ValueError: The time has no zone.
+        """
+        if moment is None:
+            return None
+        if moment.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
+        milliseconds = (moment - _EPOCH) // _MILLISECOND
+        if self.provider == "sqlite":
+            return milliseconds
+        return (_EPOCH + milliseconds * _MILLISECOND).replace(tzinfo=None)
+
+    def from_column(self, value: int | datetime | None) -> datetime | None:
+        """Give a stored time as an aware one in UTC."""
+        if value is None:
+            return None
+        return _EPOCH + value * _MILLISECOND if isinstance(value, int) else value.replace(tzinfo=UTC)
+
+    @contextmanager
+    def read(self) -> Generator[Connection]:
+        """Lend a connection on which every statement sees what is committed when it starts.
+
+        Keep it for less than a second: a long statement keeps SQLite from shortening its WAL.
+
+        Raises:
+            Unavailable: The database is away.
+        """
+        self._check_process()
+        with _outages(), self._reading.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Generator[Connection]:
+        """Lend a connection inside a transaction: committed at the end of the ``with`` block, undone by an error.
+
+        On SQLite writers of all processes take turns, so keep the block short.
+
+        Raises:
+            Unavailable: The database is away, or was locked for too long.  When it went away during the commit,
+                nobody knows whether that took effect; make what you write safe to repeat.
+        """
+        self._check_process()
+        with _outages():
+            if self._writer is None:
+                with self._engine.begin() as connection:
+                    yield connection
+            else:
+                with self._writer.transaction(self._engine) as connection:
+                    yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+        if self._writer is not None:
+            self._writer.lock.close()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError("connections do not survive a fork: make a Database in each process")
+
+
+class _SqliteWriter:
+    """Lets one transaction write at a time: threads of this process first, then processes."""
+
+    def __init__(self, path: Path) -> None:
+        self.lock = FileLock(path.with_name(f"{path.name}.lock"))
+        self._wal_limit = sqlite.WalLimit(path)
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def transaction(self, engine: Engine) -> Generator[Connection]:
+        if not self._turn.acquire(timeout=LOCK_SECONDS):
+            raise Unavailable(f"another thread has been writing for {LOCK_SECONDS:g} s")
+        try:
+            # The connection comes before the lock, so that nobody holds that while the pool is empty; and after the
+            # turn, so that waiting writers do not empty the pool.
+            with engine.connect() as connection, self.lock.hold(LOCK_SECONDS):
+                # Still waits for whoever cannot take the file lock, such as the query engine.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.commit()
+                except BaseException:
+                    connection.rollback()
+                    raise
+                self._wal_limit.after_commit(connection.connection.driver_connection)
+        finally:
+            self._turn.release()
+
+
+def _sqlite_engine(path: Path, pool: dict[str, Any]) -> Engine:
+    driver = sqlite.load_driver()
+    return create_engine(
+        "sqlite://", module=driver, creator=lambda: sqlite.connect(path, driver), poolclass=QueuePool, **pool
+    )
+
+
+def _postgresql_engine(url: DatabaseUrl, pool: dict[str, Any]) -> Engine:
+    arguments: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS}
+    if url.search_path is not None:
+        arguments["options"] = f"-c search_path={url.search_path}"
+    if not url.prepared:
+        arguments["prepare_threshold"] = None
+    return create_engine(url.sqlalchemy, connect_args=arguments, pool_pre_ping=True, **pool)
+
+
+@lru_cache(maxsize=1024)
+def _percent_placeholders(text: str) -> str:
+    def replace(match: re.Match[str]) -> str:
+        found = match.group()
+        return "%s" if found == "?" else found.replace("%", "%%")
+
+    return _QUOTED_OR_SPECIAL.sub(replace, text)
+
+
+@contextmanager
+def _outages() -> Generator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if not _is_outage(error):
+            raise
+        raise Unavailable(f"the database does not answer: {error.orig}") from error
+    except PoolTimeout as error:
+        raise Unavailable("all connections to the database are in use") from error
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    code: int | None = getattr(error.orig, "sqlite_errorcode", None)
+    if code is None:
+        return isinstance(error, OperationalError | InterfaceError)
+    # The low byte of an extended result code is the plain one.
+    return code & 0xFF in _SQLITE_OUTAGES

@@ -1,0 +1,194 @@
+"""Reading executions: one, a page, what changed since a revision.  Writing them stands in queue.py and records.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from autogpt_server.data.database import Database
+from autogpt_server.data.pages import Page, decode_cursor, encode_cursor
+from autogpt_server.errors import ExecutionNotFound, InvalidError, Problem
+from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeExecution
+from autogpt_server.model.jsonvalue import loads
+
+_GRAPH_COLUMNS = (
+    '"id","agentGraphId","agentGraphVersion","userId","status","inputs","outputs","stats","error","attempt","deaths",'
+    '"depth","revision","parentExecutionId","stopRequestedAt","createdAt","startedAt","endedAt"'
+)
+_NODE_COLUMNS = (
+    '"id","agentGraphExecutionId","agentNodeId","sequence","status","inputData","outputData","error","attempt",'
+    '"revision","queuedAt","startedAt","endedAt"'
+)
+_EXECUTION = f'SELECT {_GRAPH_COLUMNS} FROM "AgentGraphExecution" WHERE "id" = ?'
+_NODES = f'SELECT {_NODE_COLUMNS} FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = ?'
+
+AnyRow = Row[*tuple[Any, ...]]
+
+#: Largest number that the column holds.
+_MAX_SEQUENCE = 2**31 - 1
+#: Node executions that one call of ``changes`` returns at most.
+MAX_CHANGES = 1000
+
+
+class Executions:
+    """Reads of the two execution tables.  Blocking: call in a thread from a loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def get(self, user_id: str, execution_id: str) -> GraphExecution:
+        """Read one execution.
+
+        Raises:
+            ExecutionNotFound: Unknown, or another user's.
+        """
+        with self._db.read() as c:
+            row = c.exec_driver_sql(self._db.sql(_EXECUTION + ' AND "userId" = ?'), (execution_id, user_id)).first()
+        if row is None:
+            raise ExecutionNotFound(execution_id)
+        return self._graph_execution(row)
+
+    def list(self, user_id: str, graph_id: str | None, *, limit: int, cursor: str | None) -> Page[GraphExecution]:
+        """Read a page of a user's executions, newest first, of one graph or of all."""
+        where, values = ['"userId" = ?'], [user_id]
+        if graph_id is not None:
+            where.append('"agentGraphId" = ?')
+            values.append(graph_id)
+        if cursor is not None:
+            where.append('"id" < ?')
+            values.append(_one_text(decode_cursor(cursor)))
+        text = (
+            f'SELECT {_GRAPH_COLUMNS} FROM "AgentGraphExecution" WHERE {" AND ".join(where)} ORDER BY "id" DESC LIMIT ?'
+        )
+        with self._db.read() as c:
+            rows = c.exec_driver_sql(self._db.sql(text), (*values, limit + 1)).all()
+        items = [self._graph_execution(row) for row in rows[:limit]]
+        return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
+
+    def node_executions(self, execution_id: str, *, limit: int, cursor: str | None = None) -> Page[NodeExecution]:
+        """Read a page of an execution's nodes in the order in which they ended; those still running come last."""
+        after = 0 if cursor is None else decode_cursor(cursor)
+        rows: list[AnyRow] = []
+        with self._db.read() as c:
+            if isinstance(after, int) and 0 <= after <= _MAX_SEQUENCE:
+                text = _NODES + ' AND "sequence" > ? ORDER BY "sequence" LIMIT ?'
+                rows += c.exec_driver_sql(self._db.sql(text), (execution_id, after, limit + 1)).all()
+                after = ""
+            if len(rows) <= limit:
+                text = _NODES + ' AND "sequence" IS NULL AND "id" > ? ORDER BY "id" LIMIT ?'
+                missing = limit + 1 - len(rows)
+                rows += c.exec_driver_sql(self._db.sql(text), (execution_id, _one_text(after), missing)).all()
+        items = [self._node_execution(row) for row in rows[:limit]]
+        if len(rows) <= limit:
+            return Page(items, None)
+        last = items[-1]
+        return Page(items, encode_cursor(last.id if last.sequence is None else last.sequence))
+
+    def history(self, execution_id: str) -> list[NodeExecution]:
+        """Read every recorded end of an execution, by sequence."""
+        with self._db.read() as c:
+            rows = c.exec_driver_sql(
+                self._db.sql(_NODES + ' AND "sequence" IS NOT NULL ORDER BY "sequence"'), (execution_id,)
+            ).all()
+        return [self._node_execution(row) for row in rows]
+
+    def changes(self, execution_id: str, after: int) -> tuple[GraphExecution, list[NodeExecution]]:
+        """Read an execution and its nodes that a commit with a revision above ``after`` wrote, by revision.
+
+        States between two reads collapse into the latest.  At most ``MAX_CHANGES`` nodes are returned, cut
+        between two revisions where more have changed; ask again with the last one's revision.
+
+        Raises:
+            ExecutionNotFound: There is none of this id.
+        """
+        with self._db.read() as c:
+            row = c.exec_driver_sql(self._db.sql(_EXECUTION), (execution_id,)).first()
+            if row is None:
+                raise ExecutionNotFound(execution_id)
+            execution = self._graph_execution(row)
+            if execution.revision <= after:
+                return execution, []
+            # Never beyond the execution's own revision: a commit may have come between the two reads.
+            text = _NODES + ' AND "revision" > ? AND "revision" <= ? ORDER BY "revision","sequence" LIMIT ?'
+            rows = c.exec_driver_sql(
+                self._db.sql(text), (execution_id, after, execution.revision, MAX_CHANGES + 1)
+            ).all()
+            if len(rows) > MAX_CHANGES:
+                rows = self._whole_revisions(execution_id, after, rows)
+        return execution, [self._node_execution(r) for r in rows]
+
+    def _whole_revisions(self, execution_id: str, after: int, rows: Sequence[AnyRow]) -> Sequence[AnyRow]:
+        last = rows[-1][9]
+        whole = [row for row in rows if row[9] < last]
+        if whole:
+            return whole
+        with self._db.read() as c:
+            text = _NODES + ' AND "revision" = ? ORDER BY "sequence"'
+            return c.exec_driver_sql(self._db.sql(text), (execution_id, last)).all()
+
+    def statuses(self, execution_ids: Sequence[str]) -> dict[str, ExecutionStatus]:
+        """Read the statuses of some executions; unknown ones are left out."""
+        if not execution_ids:
+            return {}
+        marks = ",".join("?" * len(execution_ids))
+        with self._db.read() as c:
+            rows = c.exec_driver_sql(
+                self._db.sql(f'SELECT "id","status" FROM "AgentGraphExecution" WHERE "id" IN ({marks})'),
+                tuple(execution_ids),
+            ).all()
+        return {row[0]: ExecutionStatus(row[1]) for row in rows}
+
+    def _graph_execution(self, row: AnyRow) -> GraphExecution:
+        return GraphExecution(
+            id=row[0],
+            graph_id=row[1],
+            graph_version=row[2],
+            user_id=row[3],
+            status=ExecutionStatus(row[4]),
+            inputs=loads(row[5]),
+            outputs=loads(row[6]) if row[6] is not None else {},
+            stats=loads(row[7]) if row[7] is not None else {},
+            error=row[8],
+            attempt=row[9],
+            deaths=row[10],
+            depth=row[11],
+            revision=row[12],
+            parent_execution_id=row[13],
+            stop_requested_at=self._db.from_column(row[14]),
+            created_at=_required(self._db.from_column(row[15])),
+            started_at=self._db.from_column(row[16]),
+            ended_at=self._db.from_column(row[17]),
+        )
+
+    def _node_execution(self, row: AnyRow) -> NodeExecution:
+        return NodeExecution(
+            id=row[0],
+            execution_id=row[1],
+            node_id=row[2],
+            sequence=row[3],
+            status=ExecutionStatus(row[4]),
+            input_data=loads(row[5]),
+            output_data=tuple((pin, value) for pin, value in loads(row[6])) if row[6] is not None else (),
+            error=row[7],
+            attempt=row[8],
+            revision=row[9],
+            queued_at=self._db.from_column(row[10]),
+            started_at=self._db.from_column(row[11]),
+            ended_at=self._db.from_column(row[12]),
+        )
+
+
+def _required(moment: Any) -> Any:
+    if moment is None:
+        raise ValueError("a stored execution has no createdAt")
+    return moment
+
+
+def _one_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidError(
+            "Bad cursor.", [Problem("cursor", "it belongs to another list", "use next_cursor of this list")]
+        )
+    return value

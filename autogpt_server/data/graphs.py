@@ -1,0 +1,296 @@
+"""Graphs as their owners edit them: saving, reading, listing, choosing the active version, deleting.
+
+A saved version never changes, and rows are never deleted.  Another user's graph is not found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from prisma import Batch, Prisma
+from prisma.errors import UniqueViolationError
+from prisma.models import AgentGraph, AgentNode, AgentNodeLink
+from prisma.types import (
+    AgentGraphWhereInput,
+    AgentNodeCreateWithoutRelationsInput,
+    AgentNodeLinkCreateWithoutRelationsInput,
+)
+from pydantic import BaseModel, ConfigDict
+
+from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
+from autogpt_server.errors import ConflictError, GraphNotFound, Unavailable
+from autogpt_server.model.graph import Graph, Link, Node
+from autogpt_server.model.jsonvalue import dumps, loads
+
+#: Rows in one statement: well below the values that a statement may bind, and short enough to keep the loop free.
+_CHUNK = 500
+#: Saves of one graph at the same moment that all find room; each loses at most to those before it.
+_ATTEMPTS = 50
+
+T = TypeVar("T")
+
+
+class GraphSummary(BaseModel):
+    """A graph version without its nodes and links."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    version: int
+    name: str
+    description: str
+    is_active: bool
+    created_at: datetime
+
+
+async def create_graph(db: Prisma, user_id: str, graph: Graph) -> Graph:
+    """Save a graph as the next version of its id, and make that the only active one.
+
+    Saves of the same graph at the same moment get a version each.  The graph must have been checked.
+
+    Raises:
+        ConflictError: The id belongs to another user.
+    """
+    for _ in range(_ATTEMPTS):
+        latest = await db.agentgraph.find_first(where={"id": graph.id}, order={"version": "desc"})
+        if latest is not None and latest.userId != user_id:
+            raise ConflictError(f"The graph id {graph.id} is taken; import the graph with ?new_ids=true to copy it.")
+        version = 1 if latest is None else latest.version + 1
+        stored = graph.model_copy(update={"version": version, "is_active": True})
+        try:
+            await _insert(db, user_id, stored)
+        except UniqueViolationError as error:
+            # Somebody else saved this version first.  Anything else is not cured by another number.
+            if not await db.agentgraph.count(where={"id": graph.id, "version": version}):
+                raise error
+            continue
+        return _ordered(stored)
+    raise Unavailable(f"Graph {graph.id} is being saved by too many at once; save it again.")
+
+
+async def get_graph(db: Prisma, user_id: str, graph_id: str, version: int | None = None) -> Graph:
+    """Read a version of a graph, the active one by default.
+
+    Raises:
+        GraphNotFound: Unknown, deleted, another user's, or without an active version.
+    """
+    where: AgentGraphWhereInput = {"id": graph_id, "userId": user_id, "deletedAt": None}
+    if version is None:
+        where["isActive"] = True
+    else:
+        where["version"] = version
+    head = await db.agentgraph.find_first(where=where)
+    if head is None:
+        raise GraphNotFound(graph_id, version)
+    return await _read(db, head)
+
+
+async def list_graphs(db: Prisma, user_id: str, *, limit: int, cursor: str | None = None) -> Page[GraphSummary]:
+    """Read a page of a user's graphs, the active version of each, newest first.
+
+    Raises:
+        InvalidError: The cursor is not one of this list.
+    """
+    where: AgentGraphWhereInput = {"userId": user_id, "isActive": True, "deletedAt": None}
+    if cursor is not None:
+        at, graph_id = _graph_position(cursor)
+        where["OR"] = [{"createdAt": {"lt": at}}, {"createdAt": at, "id": {"lt": graph_id}}]
+    rows = await db.agentgraph.find_many(where=where, order=[{"createdAt": "desc"}, {"id": "desc"}], take=limit + 1)
+    return _page(rows, limit, lambda row: [row.createdAt.isoformat(), row.id])
+
+
+async def list_versions(
+    db: Prisma, user_id: str, graph_id: str, *, limit: int, cursor: str | None = None
+) -> Page[GraphSummary]:
+    """Read a page of a graph's versions, newest first.
+
+    Raises:
+        GraphNotFound: Unknown, deleted, or another user's.
+        InvalidError: The cursor is not one of this list.
+    """
+    where: AgentGraphWhereInput = {"id": graph_id, "userId": user_id, "deletedAt": None}
+    if cursor is not None:
+        version = decode_cursor(cursor)
+        if type(version) is not int:
+            raise bad_cursor()
+        where["version"] = {"lt": version}
+    rows = await db.agentgraph.find_many(where=where, order={"version": "desc"}, take=limit + 1)
+    if not rows and cursor is None:
+        raise GraphNotFound(graph_id)
+    return _page(rows, limit, lambda row: row.version)
+
+
+async def set_active_version(db: Prisma, user_id: str, graph_id: str, version: int) -> Graph:
+    """Make a version the only active one, and return it.
+
+    Raises:
+        GraphNotFound: The graph or the version is unknown, deleted, or another user's.
+    """
+    graph = await get_graph(db, user_id, graph_id, version)
+    async with db.batch_() as batch:
+        _lock(batch, graph_id)
+        batch.agentgraph.update_many(where={"id": graph_id, "version": {"not": version}}, data={"isActive": False})
+        # Not one that was deleted meanwhile.
+        batch.agentgraph.update_many(
+            where={"id": graph_id, "version": version, "deletedAt": None}, data={"isActive": True}
+        )
+    return graph.model_copy(update={"is_active": True})
+
+
+async def delete_graph(db: Prisma, user_id: str, graph_id: str) -> None:
+    """Hide every version of a graph.  Executions stay readable; saving the id again goes on with the next version.
+
+    Raises:
+        GraphNotFound: Unknown, deleted, or another user's.
+    """
+    visible: AgentGraphWhereInput = {"id": graph_id, "userId": user_id, "deletedAt": None}
+    if not await db.agentgraph.count(where=visible):
+        raise GraphNotFound(graph_id)
+    async with db.batch_() as batch:
+        _lock(batch, graph_id)
+        batch.agentgraph.update_many(where=visible, data={"deletedAt": datetime.now(UTC), "isActive": False})
+
+
+def _lock(batch: Batch, graph_id: str) -> None:
+    # Every change of a graph first writes its version 1.  So PostgreSQL runs them one after the other, and each sees
+    # the versions of those before it; else two versions could end up active.
+    batch.agentgraph.update_many(where={"id": graph_id, "version": 1}, data={"updatedAt": datetime.now(UTC)})
+
+
+async def _insert(db: Prisma, user_id: str, graph: Graph) -> None:
+    batch = db.batch_()
+    _lock(batch, graph.id)
+    batch.agentgraph.create(
+        data={
+            "id": graph.id,
+            "version": graph.version,
+            "name": graph.name,
+            "description": graph.description,
+            "isTemplate": graph.is_template,
+            "userId": user_id,
+        }
+    )
+    batch.agentgraph.update_many(where={"id": graph.id, "version": {"not": graph.version}}, data={"isActive": False})
+    for nodes in _chunks(graph.nodes):
+        batch.agentnode.create_many(data=[_node_row(graph, node) for node in nodes])
+        await asyncio.sleep(0)
+    for links in _chunks(graph.links):
+        batch.agentnodelink.create_many(data=[_link_row(graph, link) for link in links])
+        await asyncio.sleep(0)
+    await batch.commit()
+
+
+def _node_row(graph: Graph, node: Node) -> AgentNodeCreateWithoutRelationsInput:
+    return {
+        "agentGraphId": graph.id,
+        "agentGraphVersion": graph.version,
+        "id": node.id,
+        "agentBlockName": node.block_name,
+        "constantInput": dumps(node.input_default),
+        "metadata": dumps(node.metadata),
+    }
+
+
+def _link_row(graph: Graph, link: Link) -> AgentNodeLinkCreateWithoutRelationsInput:
+    return {
+        "agentGraphId": graph.id,
+        "agentGraphVersion": graph.version,
+        "id": link.id,
+        "agentNodeSourceId": link.source_id,
+        "sourceName": link.source_name,
+        "agentNodeSinkId": link.sink_id,
+        "sinkName": link.sink_name,
+        "isStatic": link.is_static,
+    }
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]
+
+
+async def _read(db: Prisma, head: AgentGraph) -> Graph:
+    # A version never changes, so these need no common transaction.
+    nodes, links = await asyncio.gather(
+        db.agentnode.find_many(where={"agentGraphId": head.id, "agentGraphVersion": head.version}),
+        db.agentnodelink.find_many(where={"agentGraphId": head.id, "agentGraphVersion": head.version}),
+    )
+    # Apart from the nodes: a block's schemas would otherwise come along with each of them.
+    names = sorted({node.agentBlockName for node in nodes})
+    blocks = await db.agentblock.find_many(where={"name": {"in": names}}) if names else []
+    block_ids = {block.name: block.id for block in blocks}
+    graph = Graph(
+        id=head.id,
+        version=head.version,
+        name=head.name,
+        description=head.description,
+        is_active=head.isActive,
+        is_template=head.isTemplate,
+        nodes=tuple(_node(row, block_ids[row.agentBlockName]) for row in nodes),
+        links=tuple(_link(row) for row in links),
+    )
+    return _ordered(graph)
+
+
+def _node(row: AgentNode, block_id: str) -> Node:
+    return Node(
+        id=row.id,
+        block_id=block_id,
+        block_name=row.agentBlockName,
+        input_default=loads(row.constantInput),
+        metadata=loads(row.metadata),
+    )
+
+
+def _link(row: AgentNodeLink) -> Link:
+    return Link(
+        id=row.id,
+        source_id=row.agentNodeSourceId,
+        source_name=row.sourceName,
+        sink_id=row.agentNodeSinkId,
+        sink_name=row.sinkName,
+        is_static=row.isStatic,
+    )
+
+
+def _ordered(graph: Graph) -> Graph:
+    # By code points, which a database's collation need not follow: execution goes by this order.
+    return graph.model_copy(
+        update={
+            "nodes": tuple(sorted(graph.nodes, key=lambda node: node.id)),
+            "links": tuple(sorted(graph.links, key=lambda link: link.id)),
+        }
+    )
+
+
+def _page(rows: list[AgentGraph], limit: int, position: Callable[[AgentGraph], Any]) -> Page[GraphSummary]:
+    items = [_summary(row) for row in rows[:limit]]
+    return Page(items, encode_cursor(position(rows[limit - 1])) if len(rows) > limit else None)
+
+
+def _summary(row: AgentGraph) -> GraphSummary:
+    return GraphSummary(
+        id=row.id,
+        version=row.version,
+        name=row.name,
+        description=row.description,
+        is_active=row.isActive,
+        created_at=row.createdAt,
+    )
+
+
+def _graph_position(cursor: str) -> tuple[datetime, str]:
+    match decode_cursor(cursor):
+        case [str(at), str(graph_id)]:
+            try:
+                moment = datetime.fromisoformat(at)
+            except ValueError:
+                raise bad_cursor() from None
+            if moment.tzinfo is None:
+                raise bad_cursor()
+            return moment, graph_id
+        case _:
+            raise bad_cursor()

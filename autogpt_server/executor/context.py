@@ -1,0 +1,105 @@
+"""What a running block may reach for: its user's files, other graphs, the log, and whether it should stop."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from autogpt_server.errors import BlockError, ServerError
+from autogpt_server.executor.sub_graphs import SubGraphs
+from autogpt_server.executor.user_files import UserFiles
+
+log = logging.getLogger("autogpt_server.blocks")
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: Characters of one log line of a block.
+_MAX_LINE = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionScope:
+    """What all nodes of one graph execution share."""
+
+    user_id: str
+    execution_id: str
+    depth: int
+    files: UserFiles
+    sub_graphs: SubGraphs
+    allowed_networks: tuple[_Network, ...]
+
+
+class NodeContext:
+    """The BlockContext of one node execution."""
+
+    def __init__(self, scope: ExecutionScope, node_execution_id: str) -> None:
+        self._scope = scope
+        self._node_execution_id = node_execution_id
+        self._cancelled = False
+        self._started = time.monotonic()
+
+    @property
+    def user_id(self) -> str:
+        return self._scope.user_id
+
+    @property
+    def execution_id(self) -> str:
+        return self._scope.execution_id
+
+    @property
+    def node_execution_id(self) -> str:
+        return self._node_execution_id
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Tell the block to stop at its next look."""
+        self._cancelled = True
+
+    def has_timed_out(self, timeout: float) -> bool:
+        """Tell our own time limit from a TimeoutError that the block raised."""
+        return time.monotonic() - self._started >= timeout
+
+    def log(self, message: str) -> None:
+        log.info("%s", message[:_MAX_LINE])
+
+    def read_file(self, path: str) -> bytes:
+        return self._scope.files.read(path)
+
+    def write_file(self, path: str, data: bytes, *, append: bool = False) -> int:
+        return self._scope.files.write(path, data, append=append)
+
+    def is_address_allowed(self, address: str) -> bool:
+        ip = ipaddress.ip_address(address)
+        return any(ip in network for network in self._scope.allowed_networks)
+
+    async def execute_graph(self, graph_id: str, version: int | None, inputs: dict[str, Any]) -> dict[str, list[Any]]:
+        try:
+            return await self._scope.sub_graphs.execute(
+                user_id=self.user_id,
+                graph_id=graph_id,
+                version=version,
+                inputs=inputs,
+                parent_execution_id=self.execution_id,
+                depth=self._scope.depth + 1,
+                # A rerun of this node finds the execution that its first run started.
+                idempotency_key=self.node_execution_id,
+            )
+        except BlockError:
+            raise
+        except ServerError as error:
+            raise BlockError(str(error)) from error
+
+
+def parse_networks(texts: tuple[str, ...]) -> tuple[_Network, ...]:
+    """Parse the setting that lists networks, as CIDR or single addresses.
+
+    Raises:
+        ValueError: One is neither; names it.
+    """
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)

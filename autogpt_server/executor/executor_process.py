@@ -1,0 +1,57 @@
+"""One executor process: a worker on an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+
+from autogpt_server.blocks.registry import load_registry
+from autogpt_server.data.database import Database
+from autogpt_server.executor.worker import Worker
+from autogpt_server.service.process import AppProcess
+from autogpt_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Seconds beyond draining after which a stopping process ends hard.
+_STOP_MARGIN_SECONDS = 10.0
+
+
+class ExecutorProcess(AppProcess):
+    """Claims executions and runs them until it is stopped.
+
+    Args:
+        settings: Of the server.
+        quarantine: Runs only executions during which an executor process died, one at a time, and ends when
+            none is left.
+    """
+
+    ready_when_running = False
+
+    def __init__(self, settings: Settings | None = None, *, quarantine: bool = False) -> None:
+        super().__init__(settings)
+        self._quarantine = quarantine
+
+    @property
+    def name(self) -> str:
+        return "Quarantine" if self._quarantine else "Executor"
+
+    def run(self) -> None:
+        self.stop_seconds = self.settings.drain_seconds + _STOP_MARGIN_SECONDS  # pyright: ignore[reportAttributeAccessIssue]
+        if asyncio.run(self._work()):
+            # A thread that never ends would keep the interpreter from ending, too.
+            logging.shutdown()
+            os._exit(0)
+
+    async def _work(self) -> bool:
+        database = Database.from_settings(self.settings)
+        try:
+            worker = Worker(self.settings, load_registry(self.settings.blocks), database, quarantine=self._quarantine)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.add_signal_handler(number, worker.stop)
+            return await worker.run(lambda lease: self.ready(lease_id=lease.id, epoch=lease.epoch))
+        finally:
+            database.close()

@@ -1,0 +1,270 @@
+"""Runs one graph execution: replays what is recorded, then ready nodes -> run -> record -> feed outputs along links.
+
+Starting and resuming are the same path.  What must be durable before what:
+
+- A node whose block is not pure starts only after a commit that holds its RUNNING row and every end before it,
+  those of its producers among them.  Pure blocks may run ahead.
+- At most one commit of an execution is under way, and rows enter it in the order of their sequences, so what
+  is stored is always a prefix of what happened.
+- The final status travels with the last rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from autogpt_server.data.commit import GroupCommitter, LeaseLost
+from autogpt_server.data.executions import Executions
+from autogpt_server.data.queue import Claimed
+from autogpt_server.data.records import Ending, NodeRow, Record
+from autogpt_server.errors import ServerError, Unavailable
+from autogpt_server.executor.compiled_graphs import CompiledGraphs
+from autogpt_server.executor.context import ExecutionScope, NodeContext
+from autogpt_server.executor.node_executor import NodeExecutor, NodeOutcome
+from autogpt_server.logs import bound_contextvars
+from autogpt_server.model.execution import ExecutionStatus
+from autogpt_server.model.ids import node_execution_id
+from autogpt_server.model.jsonvalue import dumps, storable_text
+from autogpt_server.model.wiring import NodeEnd, ReadyNode, Wiring
+
+log = logging.getLogger(__name__)
+
+#: Seconds that trivial blocks may run one after the other before other executions get the loop.
+_SLICE_SECONDS = 0.005
+#: Ended nodes that may wait for a commit while trivial ones run ahead.
+_MAX_PENDING = 1000
+
+
+class _NotOurs(Exception):
+    """The execution was taken over, or ended by somebody else: drop it and write nothing more."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A node whose block runs in a task."""
+
+    node: ReadyNode
+    row: NodeRow
+    context: NodeContext
+    is_recorded: bool
+    task: asyncio.Task[None] | None = None
+
+
+class GraphExecutor:
+    """The one owner of a claimed execution."""
+
+    def __init__(
+        self,
+        claimed: Claimed,
+        scope: ExecutionScope,
+        graphs: CompiledGraphs,
+        executions: Executions,
+        committer: GroupCommitter[Record, bool],
+        nodes: NodeExecutor,
+        max_node_executions: int,
+    ) -> None:
+        self._claimed, self._scope = claimed, scope
+        self._graphs, self._executions = graphs, executions
+        self._committer, self._nodes = committer, nodes
+        self._max_node_executions = max_node_executions
+        self._pending: list[NodeRow] = []
+        self._running: dict[int, _Running] = {}
+        self._ended: deque[tuple[_Running, NodeOutcome]] = deque()
+        self._changed = asyncio.Event()
+        self._is_stopping = False
+
+    async def run(self) -> None:
+        """Run to the end, or until the execution is no longer ours."""
+        log.info("execution started, attempt %d", self._claimed.attempt)
+        try:
+            await self._run()
+        except _NotOurs:
+            log.warning("the execution is no longer this executor's; its run is dropped")
+        except LeaseLost:
+            log.warning("the lease is lost; the run is dropped")
+        finally:
+            await self._cancel_running()
+
+    def stop(self) -> None:
+        """End the execution TERMINATED as soon as its running blocks have stopped."""
+        self._is_stopping = True
+        self._changed.set()
+
+    async def _run(self) -> None:
+        try:
+            wiring = await self._prepare()
+            await self._loop(wiring)
+            ending = await self._finish(wiring)
+        except (_NotOurs, LeaseLost, Unavailable, asyncio.CancelledError):
+            raise
+        except ServerError as error:
+            ending = Ending(ExecutionStatus.FAILED, "{}", "{}", storable_text(str(error)))
+        except Exception as error:
+            # Rows that cannot be stored, or a defect of ours: this execution ends, its neighbours go on.
+            log.exception("the execution broke off")
+            self._pending.clear()
+            ending = Ending(ExecutionStatus.FAILED, "{}", "{}", storable_text(f"internal error: {error}"[:2000]))
+        await self._commit(ending)
+        log.info("execution ended %s", ending.status)
+
+    async def _prepare(self) -> Wiring:
+        claimed = self._claimed
+        compiled = await self._graphs.get(claimed.graph_id, claimed.graph_version)
+        wiring = Wiring(compiled, claimed.inputs, self._max_node_executions)
+        wiring.start()
+        if claimed.attempt > 1:
+            history = await asyncio.to_thread(self._executions.history, claimed.id)
+            wiring.replay(
+                NodeEnd(
+                    ordinal=int(past.id.rpartition(".")[2]),
+                    node_id=past.node_id,
+                    sequence=past.sequence or 0,
+                    status=past.status,
+                    inputs=past.input_data,
+                    outputs=list(past.output_data),
+                    error=past.error,
+                )
+                for past in history
+            )
+        return wiring
+
+    async def _loop(self, wiring: Wiring) -> None:
+        while not self._is_stopping:
+            await self._start_ready(wiring)
+            if not self._running and not self._ended:
+                return
+            if self._pending:
+                await self._commit(None)
+            if not self._ended and not self._is_stopping:
+                await self._changed.wait()
+            self._changed.clear()
+            self._take_ended(wiring)
+
+    async def _start_ready(self, wiring: Wiring) -> None:
+        """Start every node that may start; returns when all that is left waits for running ones."""
+        slice_ends = time.monotonic() + _SLICE_SECONDS
+        held: list[ReadyNode] = []
+        while True:
+            while (node := wiring.take_next()) is not None:
+                block = node.block
+                if self._nodes.runs_inline(block):
+                    self._run_inline(wiring, node)
+                elif block.pure:
+                    self._launch(self._open(node, is_recorded=False))
+                else:
+                    held.append(node)
+                if time.monotonic() > slice_ends:
+                    await asyncio.sleep(0)
+                    slice_ends = time.monotonic() + _SLICE_SECONDS
+                    self._take_ended(wiring)
+                if self._is_stopping:
+                    return
+                if len(self._pending) >= _MAX_PENDING:
+                    await self._commit(None)
+            if not held:
+                return
+            opened = [self._open(node, is_recorded=True) for node in held]
+            held.clear()
+            self._pending += [running.row for running in opened]
+            await self._commit(None)
+            for running in opened:
+                self._launch(running)
+            self._take_ended(wiring)
+
+    def _run_inline(self, wiring: Wiring, node: ReadyNode) -> None:
+        row = self._row(node)
+        outcome = self._nodes.run_inline(node.block, node.inputs, NodeContext(self._scope, row.id))
+        self._end(wiring, node, row, outcome)
+
+    def _open(self, node: ReadyNode, *, is_recorded: bool) -> _Running:
+        row = self._row(node)
+        running = _Running(node, row, NodeContext(self._scope, row.id), is_recorded)
+        self._running[node.ordinal] = running
+        return running
+
+    def _launch(self, running: _Running) -> None:
+        running.row.started_at = datetime.now(UTC)
+        with bound_contextvars(node_execution_id=running.row.id):
+            running.task = asyncio.create_task(self._run_node(running))
+
+    async def _run_node(self, running: _Running) -> None:
+        outcome = await self._nodes.run(running.node.block, running.node.inputs, running.context)
+        self._ended.append((running, outcome))
+        self._changed.set()
+
+    def _take_ended(self, wiring: Wiring) -> None:
+        while self._ended:
+            running, outcome = self._ended.popleft()
+            del self._running[running.node.ordinal]
+            self._end(wiring, running.node, running.row, outcome)
+
+    def _end(self, wiring: Wiring, node: ReadyNode, row: NodeRow, outcome: NodeOutcome) -> None:
+        """Give an end its sequence, deliver its outputs, and leave its row to the next commit."""
+        end = wiring.end(node.ordinal, outcome.status, outcome.outputs, outcome.error)
+        if outcome.status is not ExecutionStatus.TERMINATED:
+            wiring.deliver(end)
+        self._pending.append(
+            NodeRow(
+                id=row.id,
+                node_id=row.node_id,
+                status=end.status,
+                inputs=row.inputs,
+                attempt=row.attempt,
+                queued_at=row.queued_at,
+                started_at=row.started_at,
+                sequence=end.sequence,
+                outputs=dumps(end.outputs),
+                error=end.error,
+                ended_at=datetime.now(UTC),
+            )
+        )
+        log.debug("node %s ended %s", node.node_id, end.status)
+
+    def _row(self, node: ReadyNode) -> NodeRow:
+        now = datetime.now(UTC)
+        return NodeRow(
+            id=node_execution_id(self._claimed.id, node.ordinal),
+            node_id=node.node_id,
+            status=ExecutionStatus.RUNNING,
+            inputs=dumps(node.inputs),
+            attempt=self._claimed.attempt,
+            queued_at=now,
+            started_at=now,
+        )
+
+    async def _commit(self, ending: Ending | None) -> None:
+        """Make everything pending durable, with the RUNNING rows of nodes that are still without one.
+
+        Raises:
+            _NotOurs: The execution belongs to somebody else now; nothing was written.
+        """
+        rows, self._pending = self._pending, []
+        for running in self._running.values():
+            if not running.is_recorded and ending is None:
+                running.is_recorded = True
+                rows.append(running.row)
+        if not await self._committer.put(Record(self._claimed.id, self._claimed.attempt, rows, ending)):
+            raise _NotOurs
+
+    async def _finish(self, wiring: Wiring) -> Ending:
+        if self._is_stopping:
+            await self._cancel_running()
+            self._take_ended(wiring)
+            status, error = ExecutionStatus.TERMINATED, "stopped on request"
+        else:
+            status, error = wiring.outcome()
+        return Ending(status, dumps(wiring.outputs()), dumps(wiring.stats()), error)
+
+    async def _cancel_running(self) -> None:
+        """Stop the blocks that run, and wait until each has, or was given up by its own grace."""
+        tasks = [running.task for running in self._running.values() if running.task is not None]
+        for running in self._running.values():
+            running.context.cancel()
+            if running.task is not None:
+                running.task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,221 @@
+"""Keeps the executor processes of this machine running, and gives the work of dead ones back.
+
+Death is seen in two ways: a process of our own ends, or a lease anywhere stops beating.  Unchanged beats are
+timed with our own monotonic clock, so a jump of the wall clock expires nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from autogpt_server.data.database import Database
+from autogpt_server.data.leases import Holder, Lease, Leases, machine_name
+from autogpt_server.data.queue import ExecutionQueue
+from autogpt_server.errors import Unavailable
+from autogpt_server.executor.executor_process import ExecutorProcess
+from autogpt_server.executor.nudge import send_nudge
+from autogpt_server.executor.running_nodes import read_marks
+from autogpt_server.executor.worker import marks_path
+from autogpt_server.service.process import wait_any
+from autogpt_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at leases and suspects.
+_LOOK_SECONDS = 1.0
+#: Seconds before a process that died is started again: the first time, and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
+#: Seconds of life after which a death counts as the first again.
+_HEALTHY_SECONDS = 60.0
+
+
+@dataclass
+class _Place:
+    """One place of the pool and the process that fills it now."""
+
+    quarantine: bool = False
+    process: ExecutorProcess | None = None
+    started_at: float = 0.0
+    start_after: float = 0.0
+    pause: float = _FIRST_PAUSE
+
+
+@dataclass
+class _Watched:
+    """A lease as an observer saw it last."""
+
+    beat: int
+    changed_at: float = field(default_factory=time.monotonic)
+
+
+class ExecutorPool:
+    """Starts, watches and replaces executor processes.  One thread uses it.
+
+    Args:
+        settings: How many processes, and how long a lease holds without a beat.
+        database: For leases and rescues.
+    """
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._leases, self._queue = Leases(database), ExecutionQueue(database)
+        self._places = [_Place() for _ in range(settings.executor_processes)]
+        self._quarantine = _Place(quarantine=True)
+        self._watched: dict[Lease, _Watched] = {}
+        self._machine = machine_name()
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the executors that live now."""
+        return [
+            place.process.child.pid
+            for place in (*self._places, self._quarantine)
+            if place.process is not None and place.process.child.is_alive
+        ]
+
+    def run(self, should_stop: Callable[[], bool], on_started: Callable[[], None]) -> None:
+        """Keep the pool up until told to stop.
+
+        Args:
+            should_stop: Asked at least once a second.
+            on_started: Called once every process of the first start is ready.
+        """
+        self._fill()
+        for place in self._places:
+            if place.process is not None:
+                place.process.wait_ready()
+        on_started()
+        next_look = 0.0
+        while not should_stop():
+            if time.monotonic() >= next_look:
+                self._look()
+                next_look = time.monotonic() + _LOOK_SECONDS
+            self._fill()
+            living = [p.process for p in (*self._places, self._quarantine) if p.process is not None]
+            wait_any(living, min(_LOOK_SECONDS, max(0.0, next_look - time.monotonic())))
+            self._bury()
+
+    def stop(self) -> None:
+        """Stop every process in order: all are told first, then each is waited for."""
+        processes = [p.process for p in (*self._places, self._quarantine) if p.process is not None]
+        for process in processes:
+            process.child.send_signal(15)
+        for process in processes:
+            process.stop(self._settings.drain_seconds + 12)
+
+    def _fill(self) -> None:
+        now = time.monotonic()
+        for place in self._places:
+            if place.process is None and now >= place.start_after:
+                self._start_in(place)
+
+    def _start_in(self, place: _Place) -> None:
+        place.process = ExecutorProcess(self._settings, quarantine=place.quarantine)
+        place.process.start(background=True)
+        place.started_at = time.monotonic()
+
+    def _bury(self) -> None:
+        """See which of our processes have ended, give their work back, and plan their successors."""
+        for place in (*self._places, self._quarantine):
+            process = place.process
+            if process is None:
+                continue
+            process.child.refresh()
+            if process.child.is_lost:
+                # Its fork server died, so nobody would learn how it ends: it is replaced.
+                process.child.send_signal(9)
+                process.child.wait_gone(5)
+            if process.child.is_alive:
+                continue
+            place.process = None
+            self._after_death(place, process)
+
+    def _after_death(self, place: _Place, process: ExecutorProcess) -> None:
+        code = process.child.exit_code
+        facts = process.child.facts
+        marks = marks_path(self._settings, process.child.pid)
+        is_settled = True
+        if facts is not None and code != 0:
+            lease = Lease(facts["lease_id"], facts["epoch"])
+            is_settled = self._rescue(lease, read_marks(marks), f"it ended with code {code}")
+        if is_settled:
+            marks.unlink(missing_ok=True)
+        if time.monotonic() - place.started_at > _HEALTHY_SECONDS or code == 0:
+            place.pause = _FIRST_PAUSE
+        place.start_after = time.monotonic() + (0.0 if code == 0 else place.pause)
+        if code != 0:
+            pid = process.child.pid
+            log.warning("%s %d ended with code %s; next start in %.1f s", process.name, pid, code, place.pause)
+            place.pause = min(place.pause * 2, _LONGEST_PAUSE)
+
+    def _rescue(self, lease: Lease, suspects: list[str], reason: str) -> bool:
+        """Give a dead executor's work back.  False: not now; its lease does not beat, so a later look finds it."""
+        try:
+            rescued = self._leases.rescue(lease, suspects, max_deaths=self._settings.max_deaths, reason=reason)
+        except Unavailable as error:
+            log.warning("cannot rescue now, trying again: %s", error)
+            return False
+        self._watched.pop(lease, None)
+        if rescued.requeued or rescued.parked:
+            log.warning("rescued %d executions, gave up %d", rescued.requeued, len(rescued.parked))
+            send_nudge(self._settings.run_dir)
+        return True
+
+    def _look(self) -> None:
+        """Time the beats of all leases, and start the quarantine when something waits for it."""
+        try:
+            holders = self._leases.holders()
+            has_suspects = self._queue.has_suspects()
+        except Unavailable as error:
+            log.warning("cannot look at the leases, trying again: %s", error)
+            # Nobody can beat now either: give everybody the full time again.
+            self._watched.clear()
+            return
+        for lease in [lease for lease in self._watched if lease not in holders]:
+            del self._watched[lease]
+        for lease, holder in holders.items():
+            self._time(lease, holder)
+        if has_suspects and self._quarantine.process is None and time.monotonic() >= self._quarantine.start_after:
+            self._start_in(self._quarantine)
+
+    def _time(self, lease: Lease, holder: Holder) -> None:
+        watched = self._watched.get(lease)
+        if watched is None or watched.beat != holder.beat:
+            self._watched[lease] = _Watched(holder.beat)
+            if watched is not None or not self._has_gone(holder):
+                return
+            reason = "it was gone"
+        elif time.monotonic() - watched.changed_at < self._settings.executor_lease_seconds:
+            return
+        else:
+            reason = f"it did not answer for {self._settings.executor_lease_seconds:g} s"
+        log.warning("executor %d on %s: %s", holder.pid, holder.host.partition(" ")[0], reason)
+        own = self._own(holder)
+        if own is not None:
+            # Killed first: its marks then say for certain what it was running.
+            own.child.send_signal(9)
+            own.child.wait_gone(5)
+        here = holder.host == self._machine
+        self._rescue(lease, read_marks(marks_path(self._settings, holder.pid)) if here else [], reason)
+
+    def _own(self, holder: Holder) -> ExecutorProcess | None:
+        for place in (*self._places, self._quarantine):
+            if place.process is not None and holder.host == self._machine and place.process.child.pid == holder.pid:
+                return place.process
+        return None
+
+    def _has_gone(self, holder: Holder) -> bool:
+        """Tell whether a holder of this machine is no process any more, so that nobody need wait for its lease."""
+        if holder.host != self._machine:
+            return False
+        try:
+            os.kill(holder.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False

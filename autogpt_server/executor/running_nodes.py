@@ -1,0 +1,87 @@
+"""What runs now, in memory that outlives the process: after a death it names the suspects.
+
+An executor process marks a node execution before its code runs and clears it after.  The marks stand in a
+mapped file, so they are there however the process ended, and cost no system call.  Async blocks are marked
+only while their code runs, not while they wait: whoever merely waited cannot have killed the process.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+#: Bytes of one mark: a length, then the id of a node execution.
+_MARK_BYTES = 64
+#: Marks at the same time.  Threads are fewer; the loop needs one.
+_MARKS = 256
+
+
+class RunningNodes:
+    """The marks of one executor process.  Each thread of it uses marks of its own."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with path.open("wb") as file:
+            file.truncate(_MARK_BYTES * _MARKS)
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), _MARK_BYTES * _MARKS)
+        # pop and append of a list are atomic, so threads need no lock of ours.
+        self._free = list(range(_MARKS))
+
+    def mark(self, node_execution_id: str) -> int | None:
+        """Say that this node's code runs from now on.  Returns what ``clear`` takes."""
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            return None
+        name = node_execution_id.encode()[: _MARK_BYTES - 1]
+        start = slot * _MARK_BYTES
+        self._map[start + 1 : start + 1 + len(name)] = name
+        # The length comes last: a mark is either whole or absent.
+        self._map[start] = len(name)
+        return slot
+
+    def clear(self, slot: int | None) -> None:
+        if slot is not None:
+            self._map[slot * _MARK_BYTES] = 0
+            self._free.append(slot)
+
+
+def read_marks(path: Path) -> list[str]:
+    """Read which node executions a process had marked when it ended; none when it never marked any."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    marks: list[str] = []
+    for start in range(0, len(data), _MARK_BYTES):
+        length = data[start]
+        if length:
+            marks.append(data[start + 1 : start + 1 + length].decode("ascii", "replace"))
+    return marks
+
+
+class Marked:
+    """Awaits something with the node marked only while code runs, not while it waits."""
+
+    def __init__(self, running: RunningNodes, node_execution_id: str, awaitable: Any) -> None:
+        self._running, self._id, self._awaitable = running, node_execution_id, awaitable
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps = self._awaitable.__await__()
+        resume, value = steps.send, None
+        while True:
+            slot = self._running.mark(self._id)
+            try:
+                waiting_for = resume(value)
+            except StopIteration as end:
+                return end.value
+            finally:
+                self._running.clear(slot)
+            try:
+                resume, value = steps.send, (yield waiting_for)
+            except BaseException as error:
+                # Cancellation, above all: the block must see it where it waits.
+                resume, value = steps.throw, error

@@ -1,0 +1,104 @@
+"""Graphs executed by a node of another graph: submits them and waits for their ends.
+
+One poll covers everything that this process waits for, so a thousand waiting nodes cost one query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from autogpt_server.data.executions import Executions
+from autogpt_server.errors import BlockError, Unavailable
+from autogpt_server.executor.submit import Submitter
+from autogpt_server.model.execution import ExecutionStatus, GraphExecution
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at the executions that are waited for.
+_POLL_SECONDS = 0.05
+
+
+class SubGraphs:
+    """Starts executions on behalf of nodes, and waits for them."""
+
+    def __init__(self, submitter: Submitter, executions: Executions, max_depth: int) -> None:
+        self._submitter, self._executions, self._max_depth = submitter, executions, max_depth
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._poller: asyncio.Task[None] | None = None
+
+    async def execute(
+        self,
+        *,
+        user_id: str,
+        graph_id: str,
+        version: int | None,
+        inputs: dict[str, Any],
+        parent_execution_id: str,
+        depth: int,
+        idempotency_key: str,
+    ) -> dict[str, list[Any]]:
+        """Execute a graph and return its outputs.
+
+        Raises:
+            BlockError: It ended otherwise than COMPLETED, or executions are nested too deeply.
+            ServerError: It was not accepted.
+        """
+        if depth > self._max_depth:
+            raise BlockError(
+                f"executions are nested deeper than {self._max_depth} levels; does the graph execute itself?"
+            )
+        execution_id, _ = await self._submitter.submit(
+            user_id,
+            graph_id,
+            inputs,
+            version=version,
+            idempotency_key=idempotency_key,
+            parent_execution_id=parent_execution_id,
+            depth=depth,
+        )
+        ended = await self._wait(user_id, execution_id)
+        if ended.status is not ExecutionStatus.COMPLETED:
+            raise BlockError(
+                f"execution {ended.id} of graph {graph_id} ended {ended.status}: {ended.error or 'no reason given'}"
+            )
+        return ended.outputs
+
+    async def close(self) -> None:
+        """Stop waiting; whoever waits is cancelled by its own executor."""
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+
+    async def _wait(self, user_id: str, execution_id: str) -> GraphExecution:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(execution_id, []).append(future)
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll())
+        try:
+            await future
+        finally:
+            self._forget(execution_id, future)
+        return await asyncio.to_thread(self._executions.get, user_id, execution_id)
+
+    def _forget(self, execution_id: str, future: asyncio.Future[None]) -> None:
+        futures = self._waiting.get(execution_id, [])
+        if future in futures:
+            futures.remove(future)
+        if not futures:
+            self._waiting.pop(execution_id, None)
+
+    async def _poll(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(_POLL_SECONDS)
+            try:
+                statuses = await asyncio.to_thread(self._executions.statuses, list(self._waiting))
+            except Unavailable as error:
+                log.warning("cannot look at sub-graph executions, trying again: %s", error)
+                continue
+            for execution_id, status in statuses.items():
+                if status.is_final:
+                    for future in self._waiting.pop(execution_id, []):
+                        if not future.done():
+                            future.set_result(None)

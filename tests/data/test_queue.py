@@ -1,0 +1,201 @@
+"""The queue is the table: what is accepted is claimed once, survives its claimer, and is stopped at any time."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from autogpt_server.data.commit import LeaseLost
+from autogpt_server.data.database import Database
+from autogpt_server.data.executions import Executions
+from autogpt_server.data.leases import Lease, Leases
+from autogpt_server.data.queue import ExecutionQueue, NewExecution
+from autogpt_server.data.records import Ending, NodeRow, Record, recorder
+from autogpt_server.errors import ConflictError, ExecutionNotFound
+from autogpt_server.model.block import BlockRegistry
+from autogpt_server.model.execution import ExecutionStatus
+from autogpt_server.model.graph import Graph
+from autogpt_server.model.ids import DEFAULT_USER_ID, new_id
+from tests.make_graph import make_graph, node_id, store_graph
+from tests.odd_blocks import RecordingBlock
+
+REGISTRY = BlockRegistry([RecordingBlock])
+
+
+@pytest.fixture
+def graph(database: Database) -> Graph:
+    graph = make_graph(REGISTRY, {"a": ("RecordingBlock", {})})
+    store_graph(database, REGISTRY, graph)
+    return graph
+
+
+def new(graph: Graph, **more: Any) -> NewExecution:
+    return NewExecution(new_id(), graph.id, 1, DEFAULT_USER_ID, '{"value":1}', **more)
+
+
+def accept(database: Database, *batch: NewExecution) -> list[tuple[str, ExecutionStatus]]:
+    with database.write() as c:
+        return ExecutionQueue(database).accept(c, [list(batch)])[0]
+
+
+def running_row(execution_id: str, ordinal: int = 0) -> NodeRow:
+    now = datetime.now(UTC)
+    return NodeRow(f"{execution_id}.{ordinal}", node_id("a"), ExecutionStatus.RUNNING, "{}", 1, now, now)
+
+
+def record(database: Database, lease: Lease, *records: Record) -> list[bool]:
+    with database.write() as c:
+        return recorder(database, lease)(c, list(records))
+
+
+def test_what_is_accepted_is_claimed_oldest_first_and_once(database: Database, graph: Graph) -> None:
+    queue, lease = ExecutionQueue(database), Leases(database).register("here", 1)
+    ids = [i for i, _ in accept(database, *(new(graph) for _ in range(5)))]
+    first, second = queue.claim(lease, 3), queue.claim(lease, 3)
+    assert [c.id for c in first] == ids[:3]
+    assert [c.id for c in second] == ids[3:]
+    assert queue.claim(lease, 3) == []
+    assert {c.attempt for c in first} == {1}
+    assert first[0].inputs == {"value": 1}
+
+
+def test_claimers_at_the_same_time_never_share_an_execution(database: Database, graph: Graph) -> None:
+    ids = [i for i, _ in accept(database, *(new(graph) for _ in range(60)))]
+    claimed: list[list[str]] = [[] for _ in range(4)]
+
+    def claim(mine: list[str]) -> None:
+        lease = Leases(database).register("here", 1)
+        queue = ExecutionQueue(database)
+        while batch := queue.claim(lease, 4):
+            mine.extend(c.id for c in batch)
+
+    threads = [threading.Thread(target=claim, args=(mine,)) for mine in claimed]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    # On PostgreSQL a claimer that sees only rows locked by others goes home; the rest is claimed at its next look.
+    claim(claimed[0])
+    assert sorted(sum(claimed, [])) == ids
+
+
+def test_an_idempotency_key_accepts_once_per_user(database: Database, graph: Graph) -> None:
+    first = accept(database, new(graph, idempotency_key="k"))
+    again = accept(database, new(graph, idempotency_key="k"))
+    assert again == first
+    with pytest.raises(ConflictError, match="'k'"):
+        accept(database, NewExecution(new_id(), graph.id, 1, DEFAULT_USER_ID, '{"value":2}', "k"))
+    assert len(Executions(database).list(DEFAULT_USER_ID, None, limit=10, cursor=None).items) == 1
+
+
+def test_a_dead_executors_work_is_queued_again_and_its_late_writes_are_refused(
+    database: Database, graph: Graph
+) -> None:
+    queue, leases = ExecutionQueue(database), Leases(database)
+    dead, other = leases.register("here", 1), leases.register("here", 2)
+    ((execution_id, _),) = accept(database, new(graph))
+    queue.claim(dead, 1)
+    assert record(database, dead, Record(execution_id, 1, [running_row(execution_id)])) == [True]
+
+    rescued = leases.rescue(dead, [], max_deaths=3, reason="test")
+    assert (rescued.requeued, rescued.parked) == (1, ())
+    assert leases.rescue(dead, [], max_deaths=3, reason="twice").requeued == 0
+    with pytest.raises(LeaseLost):
+        record(database, dead, Record(execution_id, 1, [running_row(execution_id, 1)]))
+    with pytest.raises(LeaseLost):
+        queue.claim(dead, 1) or queue.hand_back(dead, [execution_id])
+
+    (claimed,) = queue.claim(other, 1)
+    assert (claimed.id, claimed.attempt) == (execution_id, 2)
+    # The row of the first attempt stands; nothing of the refused write does.
+    page = Executions(database).node_executions(execution_id, limit=10)
+    assert [n.id for n in page.items] == [f"{execution_id}.0"]
+
+
+def test_an_execution_during_which_processes_die_runs_alone_and_is_given_up_at_the_limit(
+    database: Database, graph: Graph
+) -> None:
+    queue, leases = ExecutionQueue(database), Leases(database)
+    (bad, _), (neighbour, _) = accept(database, new(graph), new(graph))
+    for death in (1, 2):
+        lease = leases.register("here", death)
+        assert [c.id for c in queue.claim(lease, 5, suspects=death > 1)][0] == bad
+        record(database, lease, Record(bad, death, [running_row(bad)]))
+        leases.rescue(lease, [f"{bad}.0"], max_deaths=3, reason="code 7")
+        assert queue.has_suspects()
+    lease = leases.register("here", 3)
+    assert [c.id for c in queue.claim(lease, 5)] == [neighbour]
+    assert [c.id for c in queue.claim(lease, 5, suspects=True)] == [bad]
+    rescued = leases.rescue(lease, [f"{bad}.0"], max_deaths=3, reason="code 7")
+
+    assert rescued.parked == (bad,)
+    execution = Executions(database).get(DEFAULT_USER_ID, bad)
+    assert execution.status is ExecutionStatus.FAILED
+    assert "code 7" in (execution.error or "") and f"{bad}.0" in (execution.error or "")
+    (node,) = Executions(database).node_executions(bad, limit=10).items
+    assert (node.status, node.sequence) == (ExecutionStatus.FAILED, 1)
+    assert not queue.has_suspects()
+    assert Executions(database).get(DEFAULT_USER_ID, neighbour).status is ExecutionStatus.QUEUED
+
+
+def test_a_stop_ends_what_is_queued_and_asks_what_runs_and_reaches_children(database: Database, graph: Graph) -> None:
+    queue, leases = ExecutionQueue(database), Leases(database)
+    lease = leases.register("here", 1)
+    ((parent, _),) = accept(database, new(graph))
+    queue.claim(lease, 1)
+    ((child, _),) = accept(database, new(graph, parent_execution_id=parent, depth=1))
+
+    assert queue.request_stop(DEFAULT_USER_ID, parent) is ExecutionStatus.RUNNING
+    assert queue.stop_requests(lease) == [parent]
+    assert Executions(database).get(DEFAULT_USER_ID, child).status is ExecutionStatus.TERMINATED
+    ending = Ending(ExecutionStatus.TERMINATED, "{}", "{}", "stopped on request")
+    assert record(database, lease, Record(parent, 1, [], ending)) == [True]
+    assert queue.request_stop(DEFAULT_USER_ID, parent) is ExecutionStatus.TERMINATED
+    with pytest.raises(ExecutionNotFound):
+        queue.request_stop("somebody else", parent)
+
+
+def test_a_final_status_is_written_once_and_repeating_that_commit_is_harmless(database: Database, graph: Graph) -> None:
+    queue, lease = ExecutionQueue(database), Leases(database).register("here", 1)
+    ((execution_id, _),) = accept(database, new(graph))
+    queue.claim(lease, 1)
+    row = running_row(execution_id)
+    row.status, row.sequence, row.outputs = ExecutionStatus.COMPLETED, 1, '[["value",1]]'
+    done = Record(execution_id, 1, [row], Ending(ExecutionStatus.COMPLETED, '{"x":[1]}', "{}", None))
+    assert record(database, lease, done) == [True]
+    # The answer to the commit was lost, so it is written again.
+    assert record(database, lease, done) == [True]
+    assert record(database, lease, Record(execution_id, 1, [running_row(execution_id, 1)])) == [False]
+
+    execution = Executions(database).get(DEFAULT_USER_ID, execution_id)
+    assert (execution.status, execution.outputs) == (ExecutionStatus.COMPLETED, {"x": [1]})
+    (node,) = Executions(database).node_executions(execution_id, limit=10).items
+    assert node.output_data == (("value", 1),)
+
+
+def test_work_handed_back_keeps_its_place_in_the_queue(database: Database, graph: Graph) -> None:
+    queue, lease = ExecutionQueue(database), Leases(database).register("here", 1)
+    ids = [i for i, _ in accept(database, new(graph), new(graph))]
+    queue.claim(lease, 1)
+    queue.hand_back(lease, ids[:1])
+    assert [c.id for c in queue.claim(lease, 5)] == ids
+
+
+def test_changes_tell_what_came_after_a_revision_and_collapse_into_the_latest(database: Database, graph: Graph) -> None:
+    queue, lease, executions = ExecutionQueue(database), Leases(database).register("here", 1), Executions(database)
+    ((execution_id, _),) = accept(database, new(graph))
+    execution, nodes = executions.changes(execution_id, 0)
+    assert (execution.status, nodes) == (ExecutionStatus.QUEUED, [])
+    queue.claim(lease, 1)
+    seen = executions.changes(execution_id, execution.revision)[0].revision
+    record(database, lease, Record(execution_id, 1, [running_row(execution_id, 0)]))
+    record(database, lease, Record(execution_id, 1, [running_row(execution_id, 1)]))
+    execution, nodes = executions.changes(execution_id, seen)
+    assert [n.id for n in nodes] == [f"{execution_id}.0", f"{execution_id}.1"]
+    assert executions.changes(execution_id, execution.revision)[1] == []
+    assert executions.changes(execution_id, nodes[0].revision)[1] == nodes[1:]
+    with pytest.raises(ExecutionNotFound):
+        executions.changes(new_id(), 0)

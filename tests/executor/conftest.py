@@ -1,0 +1,85 @@
+"""A worker in the test's own loop, with the library's blocks and the odd ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from autogpt_server.blocks.registry import load_registry
+from autogpt_server.data.database import Database
+from autogpt_server.data.executions import Executions
+from autogpt_server.executor.submit import Submitter
+from autogpt_server.executor.worker import Worker
+from autogpt_server.model.block import BlockRegistry
+from autogpt_server.model.execution import GraphExecution, NodeExecution
+from autogpt_server.model.graph import Graph
+from autogpt_server.model.ids import DEFAULT_USER_ID
+from autogpt_server.settings import Settings
+from tests.make_graph import make_graph, store_graph
+from tests.odd_blocks import ALL
+
+Nodes = dict[str, tuple[str, dict[str, Any]]]
+
+
+@dataclass
+class Bench:
+    """Stores graphs, submits them, and waits for their ends."""
+
+    settings: Settings
+    database: Database
+    registry: BlockRegistry
+    submitter: Submitter
+    executions: Executions
+
+    def store(self, nodes: Nodes, links: list[str] | None = None) -> Graph:
+        graph = make_graph(self.registry, nodes, links)
+        store_graph(self.database, self.registry, graph)
+        return graph
+
+    async def submit(self, graph: Graph, inputs: dict[str, Any] | None = None) -> str:
+        execution_id, _ = await self.submitter.submit(DEFAULT_USER_ID, graph.id, inputs or {})
+        return execution_id
+
+    async def ended(self, execution_id: str, seconds: float = 20) -> GraphExecution:
+        """Wait for the final status."""
+        async with asyncio.timeout(seconds):
+            while True:
+                execution = self.executions.get(DEFAULT_USER_ID, execution_id)
+                if execution.status.is_final:
+                    return execution
+                await asyncio.sleep(0.01)
+
+    async def execute(
+        self, nodes: Nodes, links: list[str] | None = None, inputs: dict[str, Any] | None = None
+    ) -> GraphExecution:
+        return await self.ended(await self.submit(self.store(nodes, links), inputs))
+
+    def nodes(self, execution: GraphExecution | str) -> list[NodeExecution]:
+        execution_id = execution if isinstance(execution, str) else execution.id
+        return self.executions.node_executions(execution_id, limit=10_000).items
+
+    def worker(self, **changes: Any) -> Worker:
+        settings = self.settings.model_copy(update=changes)
+        return Worker(settings, self.registry, self.database, quarantine=False)
+
+
+@pytest.fixture
+async def bench(settings: Settings, database: Database) -> AsyncIterator[Bench]:
+    registry = load_registry(ALL.split(","))
+    submitter = Submitter(settings, registry, database)
+    yield Bench(settings, database, registry, submitter, Executions(database))
+    await submitter.close()
+
+
+@pytest.fixture
+async def running(bench: Bench) -> AsyncIterator[Bench]:
+    """The bench with a worker that runs until the end of the test."""
+    worker = bench.worker(drain_seconds=0)
+    task = asyncio.create_task(worker.run(lambda lease: None))
+    yield bench
+    worker.stop()
+    await asyncio.wait_for(task, 20)

@@ -1,0 +1,235 @@
+"""One executor's work, on both databases: how executions end, what is recorded, and what resumes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from autogpt_server.errors import GraphNotFound, InvalidError
+from autogpt_server.model.execution import ExecutionStatus
+from autogpt_server.model.ids import DEFAULT_USER_ID, new_id
+from tests.executor.conftest import Bench
+from tests.make_graph import make_graph, node_id, store_graph
+
+COMPLETED, FAILED, TERMINATED = ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.TERMINATED
+
+
+async def test_two_values_are_combined_and_every_node_is_recorded(running: Bench) -> None:
+    execution = await running.execute(
+        {
+            "one": ("ValueBlock", {"input": "Hello"}),
+            "two": ("ValueBlock", {"input": "World"}),
+            "both": ("TextCombinerBlock", {"format": "{text1}, {text2}!"}),
+            "print": ("PrintToConsoleBlock", {}),
+            "out": ("AgentOutputBlock", {"name": "text"}),
+        },
+        [
+            "one.output -> both.text1",
+            "two.output -> both.text2",
+            "both.combined_text -> print.text",
+            "both.combined_text -> out.value",
+        ],
+    )
+    assert (execution.status, execution.error) == (COMPLETED, None)
+    assert execution.outputs == {"text": ["Hello, World!"]}
+    nodes = running.nodes(execution)
+    assert [n.sequence for n in nodes] == [1, 2, 3, 4, 5]
+    assert {n.status for n in nodes} == {COMPLETED}
+    printed = next(n for n in nodes if n.node_id == node_id("print"))
+    assert printed.input_data["text"] == "Hello, World!"
+    assert ("status", "printed") in printed.output_data
+    assert execution.started_at and execution.ended_at and execution.started_at <= execution.ended_at
+
+
+@pytest.mark.parametrize(
+    ("block", "inputs", "message"),
+    [
+        ("RaiseErrorBlock", {"message": "out of paper"}, "out of paper"),
+        ("UnknownPinBlock", {}, "unknown pin 'nowhere'"),
+        ("WrongTypeBlock", {}, "wrong value on pin 'value'"),
+        ("UnstorableBlock", {"kind": "nul"}, "NUL"),
+        ("UnstorableBlock", {"kind": "surrogate"}, "lone surrogate"),
+        ("UnstorableBlock", {"kind": "nan"}, "nan is no JSON number"),
+        ("UnstorableBlock", {"kind": "object"}, "no JSON form"),
+        ("UnstorableBlock", {"kind": "error"}, "RuntimeError: bad"),
+        ("SysExitBlock", {}, "sys.exit"),
+        ("EndlessAsyncBlock", {}, "longer than its limit of 0.2 s"),
+        ("ManyBlock", {"count": 100_001}, "more than 100,000 values"),
+    ],
+)
+async def test_a_misbehaving_block_fails_its_node_with_the_reason_and_nothing_else(
+    running: Bench, block: str, inputs: dict[str, Any], message: str
+) -> None:
+    execution = await running.execute(
+        {"bad": (block, inputs), "good": ("ValueBlock", {"input": 1}), "out": ("AgentOutputBlock", {"name": "good"})},
+        ["good.output -> out.value"],
+    )
+    assert execution.status is FAILED
+    assert message in (execution.error or "")
+    assert execution.outputs == {"good": [1]}
+    bad = next(n for n in running.nodes(execution) if n.node_id == node_id("bad"))
+    assert bad.status is FAILED
+    assert message in (bad.error or "")
+
+
+async def test_a_failure_whose_error_pin_is_linked_is_handled(running: Bench) -> None:
+    execution = await running.execute(
+        {"bad": ("RaiseErrorBlock", {"message": "no"}), "out": ("AgentOutputBlock", {"name": "problem"})},
+        ["bad.error -> out.value"],
+    )
+    assert execution.status is COMPLETED
+    assert execution.outputs == {"problem": ["no"]}
+
+
+async def test_a_hundred_thousand_values_are_recorded_whole(running: Bench) -> None:
+    execution = await running.execute({"many": ("ManyBlock", {"count": 100_000})})
+    assert execution.status is COMPLETED
+    (node,) = running.nodes(execution)
+    assert len(node.output_data) == 100_000
+    assert node.output_data[-1] == ("value", 99_999)
+
+
+async def test_a_loop_that_never_ends_stops_at_the_limit_of_node_executions(bench: Bench) -> None:
+    worker = bench.worker(drain_seconds=0, max_node_executions=50)
+    task = asyncio.create_task(worker.run(lambda lease: None))
+    execution = await bench.execute(
+        {"start": ("ValueBlock", {"input": 0}), "loop": ("CalculatorBlock", {"operation": "Add", "b": 1})},
+        ["start.output -> loop.a", "loop.result -> loop.a"],
+    )
+    assert execution.status is FAILED
+    assert "50" in (execution.error or "")
+    worker.stop()
+    await asyncio.wait_for(task, 20)
+
+
+async def test_inputs_that_do_not_fit_are_refused_and_nothing_is_stored(running: Bench) -> None:
+    graph = running.store({"in": ("AgentInputBlock", {"name": "count"})})
+    for inputs in ({}, {"cuont": 1}, {"count": "a\0b"}):
+        with pytest.raises(InvalidError) as refused:
+            await running.submit(graph, inputs)
+        assert refused.value.problems
+    with pytest.raises(GraphNotFound):
+        await running.submitter.submit("somebody else", graph.id, {"count": 1})
+    with pytest.raises(GraphNotFound):
+        await running.submitter.submit(DEFAULT_USER_ID, new_id(), {})
+    with pytest.raises(InvalidError) as refused:
+        await running.submitter.submit_batch(DEFAULT_USER_ID, graph.id, [{"count": 1}, {}])
+    assert refused.value.problems[0].path.startswith("inputs[1]")
+    assert running.executions.list(DEFAULT_USER_ID, None, limit=10, cursor=None).items == []
+
+
+async def test_a_batch_is_accepted_in_order_and_all_of_it_runs(running: Bench) -> None:
+    graph = running.store(
+        {"in": ("AgentInputBlock", {"name": "n"}), "out": ("AgentOutputBlock", {"name": "n"})},
+        ["in.result -> out.value"],
+    )
+    ids = await running.submitter.submit_batch(DEFAULT_USER_ID, graph.id, [{"n": i} for i in range(200)])
+    ended = [await running.ended(execution_id) for execution_id in ids]
+    assert [e.outputs for e in ended] == [{"n": [i]} for i in range(200)]
+
+
+async def test_a_running_execution_stops_on_request_and_keeps_what_it_recorded(running: Bench) -> None:
+    execution_id = await running.submit(
+        running.store(
+            {
+                "before": ("RecordingBlock", {"value": 1}),
+                "wait": ("WaitBlock", {"seconds": 600}),
+                "never": ("RecordingBlock", {}),
+            },
+        )
+    )
+    async with asyncio.timeout(10):
+        while len(running.nodes(execution_id)) < 3 or running.nodes(execution_id)[0].sequence is None:
+            await asyncio.sleep(0.01)
+    await running.submitter.stop(DEFAULT_USER_ID, execution_id)
+    execution = await running.ended(execution_id, 10)
+    assert execution.status is TERMINATED
+    by_node = {n.node_id: n.status for n in running.nodes(execution_id)}
+    assert by_node[node_id("before")] is COMPLETED
+    assert by_node[node_id("wait")] is TERMINATED
+
+
+async def test_what_a_stopping_worker_hands_back_resumes_without_running_its_ended_nodes_again(bench: Bench) -> None:
+    graph = bench.store(
+        {"first": ("RecordingBlock", {"value": 1}), "gate": ("PidBlock", {}), "last": ("RecordingBlock", {})},
+        ["first.value -> gate.value", "gate.value -> last.value"],
+    )
+    one = bench.worker(drain_seconds=0)
+    task = asyncio.create_task(one.run(lambda lease: None))
+    execution_id = await bench.submit(graph)
+    async with asyncio.timeout(10):
+        while not any(n.node_id == node_id("gate") for n in bench.nodes(execution_id)):
+            await asyncio.sleep(0.01)
+    one.stop()
+    await asyncio.wait_for(task, 20)
+    assert bench.executions.get(DEFAULT_USER_ID, execution_id).status is ExecutionStatus.QUEUED
+
+    folder = bench.settings.files_dir / DEFAULT_USER_ID
+    (folder / "go").write_text("")
+    two = bench.worker(drain_seconds=0)
+    task = asyncio.create_task(two.run(lambda lease: None))
+    execution = await bench.ended(execution_id)
+    two.stop()
+    await asyncio.wait_for(task, 20)
+
+    assert (execution.status, execution.attempt) == (COMPLETED, 2)
+    assert [n.attempt for n in bench.nodes(execution_id)] == [1, 2, 2]
+    assert (folder / "runs.txt").read_text().split() == [f"{execution_id}.0", f"{execution_id}.2"]
+
+
+async def test_a_graph_executes_another_and_a_graph_that_executes_itself_is_stopped(running: Bench) -> None:
+    inner = running.store(
+        {
+            "in": ("AgentInputBlock", {"name": "n"}),
+            "add": ("CalculatorBlock", {"operation": "Add", "b": 1}),
+            "out": ("AgentOutputBlock", {"name": "m"}),
+        },
+        ["in.result -> add.a", "add.result -> out.value"],
+    )
+    execution = await running.execute(
+        {
+            "call": ("AgentExecutorBlock", {"graph_id": inner.id, "inputs": {"n": 41}}),
+            "out": ("AgentOutputBlock", {"name": "all"}),
+        },
+        ["call.output_lists -> out.value"],
+    )
+    assert execution.outputs == {"all": [{"m": [42]}]}
+    (child,) = running.executions.list(DEFAULT_USER_ID, inner.id, limit=5, cursor=None).items
+    assert (child.parent_execution_id, child.depth) == (execution.id, 1)
+
+    own_id = new_id()
+    itself = make_graph(running.registry, {"call": ("AgentExecutorBlock", {"graph_id": own_id})})
+    store_graph(running.database, running.registry, itself.model_copy(update={"id": own_id}))
+    execution_id, _ = await running.submitter.submit(DEFAULT_USER_ID, own_id, {})
+    execution = await running.ended(execution_id)
+    assert execution.status is FAILED
+    assert "nested deeper than 10 levels" in (execution.error or "")
+    assert len(running.executions.list(DEFAULT_USER_ID, own_id, limit=50, cursor=None).items) == 11
+
+
+async def test_a_history_that_differs_ends_the_execution_instead_of_guessing(bench: Bench) -> None:
+    graph = bench.store(
+        {"first": ("RecordingBlock", {"value": 1}), "gate": ("PidBlock", {})}, ["first.value -> gate.value"]
+    )
+    one = bench.worker(drain_seconds=0)
+    task = asyncio.create_task(one.run(lambda lease: None))
+    execution_id = await bench.submit(graph)
+    async with asyncio.timeout(10):
+        while not any(n.node_id == node_id("gate") for n in bench.nodes(execution_id)):
+            await asyncio.sleep(0.01)
+    one.stop()
+    await asyncio.wait_for(task, 20)
+    with bench.database.write() as c:
+        c.exec_driver_sql(
+            bench.database.sql('UPDATE "AgentNodeExecution" SET "inputData" = ? WHERE "id" = ?'),
+            ('{"value":2}', f"{execution_id}.0"),
+        )
+    two = bench.worker(drain_seconds=0)
+    task = asyncio.create_task(two.run(lambda lease: None))
+    execution = await bench.ended(execution_id)
+    two.stop()
+    await asyncio.wait_for(task, 20)
+    assert execution.status is FAILED
+    assert "history differs" in (execution.error or "")

@@ -1,0 +1,3 @@
+from multiprocessing.connection import *  # noqa: F403
+
+def arbitrary_address(family: str) -> str: ...

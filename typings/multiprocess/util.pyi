@@ -1,0 +1,1 @@
+from multiprocessing.util import *  # noqa: F403
