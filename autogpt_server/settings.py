@@ -39,34 +39,36 @@ class Settings(BaseSettings):
     #: Database, files, logs and sockets.  Relative paths of other settings start here.
     data_dir: Path = Path("data")
     #: Prisma's ``file:`` and ``postgresql:`` forms and SQLAlchemy's forms alike.
-    database_url: str = Field("file:database.db", validation_alias=_names("AUTOGPT_DATABASE_URL", "DATABASE_URL"))
+    database_url: str = Field(
+        default="file:database.db", validation_alias=_names("AUTOGPT_DATABASE_URL", "DATABASE_URL")
+    )
     #: For connections that must not pass a pooler; defaults to ``database_url``.
-    direct_url: str | None = Field(None, validation_alias=_names("AUTOGPT_DIRECT_URL", "DIRECT_URL"))
+    direct_url: str | None = Field(default=None, validation_alias=_names("AUTOGPT_DIRECT_URL", "DIRECT_URL"))
 
     #: Prisma's native query engine, used instead of the built-in one when given.
     prisma_query_engine_binary: Path | None = Field(
-        None, validation_alias=_names("AUTOGPT_PRISMA_QUERY_ENGINE_BINARY", "PRISMA_QUERY_ENGINE_BINARY")
+        default=None, validation_alias=_names("AUTOGPT_PRISMA_QUERY_ENGINE_BINARY", "PRISMA_QUERY_ENGINE_BINARY")
     )
 
     # Where services listen
     host: str = "127.0.0.1"
     port: Port = 8000
     execution_manager_port: Port = Field(
-        8002, validation_alias=_names("AUTOGPT_EXECUTION_MANAGER_PORT", "EXECUTION_MANAGER_PORT")
+        default=8002, validation_alias=_names("AUTOGPT_EXECUTION_MANAGER_PORT", "EXECUTION_MANAGER_PORT")
     )
     #: Host on which services listen, and under which they find each other unless ``<SERVICE NAME>_HOST`` says so.
-    pyro_host: str = Field("localhost", validation_alias=_names("AUTOGPT_PYRO_HOST", "PYRO_HOST"))
+    pyro_host: str = Field(default="localhost", validation_alias=_names("AUTOGPT_PYRO_HOST", "PYRO_HOST"))
     #: Seconds to connect to a service.
     pyro_client_comm_timeout: Seconds = Field(
-        15, validation_alias=_names("AUTOGPT_PYRO_CLIENT_COMM_TIMEOUT", "PYRO_CLIENT_COMM_TIMEOUT")
+        default=15, validation_alias=_names("AUTOGPT_PYRO_CLIENT_COMM_TIMEOUT", "PYRO_CLIENT_COMM_TIMEOUT")
     )
     #: Attempts of a call that is safe to repeat.
     pyro_client_comm_retry: Count = Field(
-        3, validation_alias=_names("AUTOGPT_PYRO_CLIENT_COMM_RETRY", "PYRO_CLIENT_COMM_RETRY")
+        default=3, validation_alias=_names("AUTOGPT_PYRO_CLIENT_COMM_RETRY", "PYRO_CLIENT_COMM_RETRY")
     )
     #: Seconds that one call to a service may take.
     rpc_client_call_timeout: Seconds = Field(
-        300, validation_alias=_names("AUTOGPT_RPC_CLIENT_CALL_TIMEOUT", "RPC_CLIENT_CALL_TIMEOUT")
+        default=300, validation_alias=_names("AUTOGPT_RPC_CLIENT_CALL_TIMEOUT", "RPC_CLIENT_CALL_TIMEOUT")
     )
     #: Shared by all services; demanded of every call, and required where a service listens beyond loopback.
     rpc_secret: SecretStr | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -12,6 +13,9 @@ from autogpt_server.errors import BlockError
 from autogpt_server.model.block import Block, BlockCategory, BlockContext, BlockOutput, BlockSchema
 
 Operator = Literal["==", "!=", ">", "<", ">=", "<="]
+
+#: Texts that look like a number.  Longer ones do not, so that none takes long to read.
+_NUMBER = re.compile(r"\s{0,9}[+-]?([0-9]{1,300}\.?[0-9]{0,99}|\.[0-9]{1,99})([eE][+-]?[0-9]{1,3})?\s{0,9}")
 
 _COMPARE: dict[Operator, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -78,11 +82,9 @@ def _number(value: Any) -> int | float | None:
     """Return the value as a number where it is one or looks like one.  Whole numbers keep all their digits."""
     if isinstance(value, int | float):
         return value
-    if not isinstance(value, str) or len(value) > 400:
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
         return None
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return None
+    try:
+        return int(value)
+    except ValueError:
+        return float(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field
 
@@ -34,6 +35,11 @@ class ReadCsvBlock(Block):
         strip: bool = Field(default=True, description="Remove white space around values.")
         skip_columns: list[str] = Field(default=[], description="Names of columns to leave out.")
 
+        outputs: list[Literal["row", "all_data", "rows"]] = Field(
+            default=["row", "all_data", "rows"],
+            description="The pins to yield; large tables fit and run better without those that no link takes.",
+        )
+
     class Output(BlockSchema):
         row: Row = Field(description="One row: values by column.")
         all_data: list[Row] = Field(description="All rows.")
@@ -57,11 +63,13 @@ class ReadCsvBlock(Block):
         try:
             for row in _rows(input_data, _text(input_data, context)):
                 rows.append(row)
-                yield "row", row
+                if "row" in input_data.outputs:
+                    yield "row", row
         except csv.Error as error:
             raise BlockError(f"row {len(rows) + 1} cannot be read: {error}") from None
-        yield "all_data", rows
-        yield "rows", rows
+        for pin in ("all_data", "rows"):
+            if pin in input_data.outputs:
+                yield pin, rows
 
 
 def _text(input_data: ReadCsvBlock.Input, context: BlockContext) -> str:

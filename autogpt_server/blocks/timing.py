@@ -19,7 +19,7 @@ _MAX_WAIT = timedelta(days=366)
 
 
 class TimeFormat(BaseModel):
-    """How exports of the original say what they want."""
+    """How exports from elsewhere say what they want."""
 
     discriminator: str = "strftime"
     format: str | None = None

@@ -39,7 +39,7 @@ class ExecutorProcess(AppProcess):
         return "Quarantine" if self._quarantine else "Executor"
 
     def run(self) -> None:
-        self.stop_seconds = self.settings.drain_seconds + _STOP_MARGIN_SECONDS  # pyright: ignore[reportAttributeAccessIssue]
+        self.stop_seconds = self.settings.drain_seconds + _STOP_MARGIN_SECONDS
         if asyncio.run(self._work()):
             # A thread that never ends would keep the interpreter from ending, too.
             logging.shutdown()

@@ -40,7 +40,7 @@ class ExecutionManager(AppService):
 
     def run_service(self) -> None:
         assert self._database is not None
-        self.stop_seconds = self.settings.drain_seconds + 15  # pyright: ignore[reportAttributeAccessIssue]
+        self.stop_seconds = self.settings.drain_seconds + 15
         self._pool = ExecutorPool(self.settings, self._database)
         self._pool.run(self.stopping.is_set, lambda: log.info("%d executor processes claim", len(self.executor_pids())))
 

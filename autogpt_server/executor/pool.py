@@ -6,6 +6,7 @@ timed with our own monotonic clock, so a jump of the wall clock expires nothing.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -20,6 +21,7 @@ from autogpt_server.executor.executor_process import ExecutorProcess
 from autogpt_server.executor.nudge import send_nudge
 from autogpt_server.executor.running_nodes import read_marks
 from autogpt_server.executor.worker import marks_path
+from autogpt_server.service.child import ProcessEnded
 from autogpt_server.service.process import wait_any
 from autogpt_server.settings import Settings
 
@@ -87,7 +89,9 @@ class ExecutorPool:
         self._fill()
         for place in self._places:
             if place.process is not None:
-                place.process.wait_ready()
+                with contextlib.suppress(ProcessEnded, TimeoutError):
+                    # One that fails is seen below, and started again.
+                    place.process.wait_ready()
         on_started()
         next_look = 0.0
         while not should_stop():
@@ -114,8 +118,15 @@ class ExecutorPool:
                 self._start_in(place)
 
     def _start_in(self, place: _Place) -> None:
-        place.process = ExecutorProcess(self._settings, quarantine=place.quarantine)
-        place.process.start(background=True)
+        process = ExecutorProcess(self._settings, quarantine=place.quarantine)
+        try:
+            process.start(background=True)
+        except Unavailable as error:
+            log.warning("cannot start a process, trying again in %.1f s: %s", place.pause, error)
+            place.start_after = time.monotonic() + place.pause
+            place.pause = min(place.pause * 2, _LONGEST_PAUSE)
+            return
+        place.process = process
         place.started_at = time.monotonic()
 
     def _bury(self) -> None:

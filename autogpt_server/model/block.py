@@ -98,11 +98,10 @@ class Block:
     description: ClassVar[str] = ""
     categories: ClassVar[frozenset[BlockCategory]] = frozenset()
 
-    class Input(BlockSchema):
-        pass
-
-    class Output(BlockSchema):
-        pass
+    #: The input pins; subclasses nest a class of this name.
+    Input: ClassVar[type[BlockSchema]] = BlockSchema
+    #: The output pins; subclasses nest a class of this name.
+    Output: ClassVar[type[BlockSchema]] = BlockSchema
 
     #: Links that leave this block are static: their sink keeps the last value.
     static_output: ClassVar[bool] = False
