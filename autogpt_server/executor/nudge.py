@@ -49,7 +49,6 @@ class NudgeReceiver:
 
     async def open(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` on the loop for every nudge from now on."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path.unlink(missing_ok=True)
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         receiver.setblocking(False)

@@ -22,7 +22,6 @@ class RunningNodes:
     """The marks of one executor process.  Each thread of it uses marks of its own."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with path.open("wb") as file:
             file.truncate(_MARK_BYTES * _MARKS)
         with path.open("r+b") as file:

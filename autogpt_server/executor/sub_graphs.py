@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Any
 
 from autogpt_server.data.executions import Executions
@@ -27,6 +28,12 @@ class SubGraphs:
         self._submitter, self._executions, self._max_depth = submitter, executions, max_depth
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._poller: asyncio.Task[None] | None = None
+        self._parents: Counter[str] = Counter()
+
+    @property
+    def waiting_executions(self) -> int:
+        """Executions that wait for another one.  They must not keep it from being claimed."""
+        return len(self._parents)
 
     async def execute(
         self,
@@ -58,7 +65,13 @@ class SubGraphs:
             parent_execution_id=parent_execution_id,
             depth=depth,
         )
-        ended = await self._wait(user_id, execution_id)
+        self._parents[parent_execution_id] += 1
+        try:
+            ended = await self._wait(user_id, execution_id)
+        finally:
+            self._parents[parent_execution_id] -= 1
+            if not self._parents[parent_execution_id]:
+                del self._parents[parent_execution_id]
         if ended.status is not ExecutionStatus.COMPLETED:
             raise BlockError(
                 f"execution {ended.id} of graph {graph_id} ended {ended.status}: {ended.error or 'no reason given'}"

@@ -28,6 +28,7 @@ from autogpt_server.executor.submit import Submitter
 from autogpt_server.executor.user_files import UserFiles
 from autogpt_server.logs import bound_contextvars
 from autogpt_server.model.block import BlockRegistry
+from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Worker:
         Returns:
             Whether the process must end at once, because a thread of it never will.
         """
+        run_folder = open_run_folder(self._settings)
         lease = await self._patiently(lambda: asyncio.to_thread(self._leases.register, machine_name(), os.getpid()))
         committer = GroupCommitter[Record, bool](
             self._db,
@@ -90,7 +92,7 @@ class Worker:
         )
         submitter = Submitter(self._settings, self._registry, self._db)
         sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth)
-        nudges = NudgeReceiver(self._settings.run_dir, f"executor-{os.getpid()}")
+        nudges = NudgeReceiver(run_folder, f"executor-{os.getpid()}")
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="block")
         nodes = NodeExecutor(
             threads,
@@ -134,7 +136,8 @@ class Worker:
             if nodes.stuck_threads:
                 self.stop()
                 return
-            free = min(concurrency - len(self._active), _CLAIM_BATCH)
+            busy = len(self._active) - sub_graphs.waiting_executions
+            free = min(concurrency - busy, _CLAIM_BATCH)
             claimed = await self._claim(lease, free) if free > 0 else []
             for one in claimed:
                 self._start(one, committer, sub_graphs, nodes)

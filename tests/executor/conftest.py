@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -21,6 +21,8 @@ from autogpt_server.model.ids import DEFAULT_USER_ID
 from autogpt_server.settings import Settings
 from tests.make_graph import make_graph, store_graph
 from tests.odd_blocks import ALL
+
+T = TypeVar("T")
 
 Nodes = dict[str, tuple[str, dict[str, Any]]]
 
@@ -44,14 +46,18 @@ class Bench:
         execution_id, _ = await self.submitter.submit(DEFAULT_USER_ID, graph.id, inputs or {})
         return execution_id
 
-    async def ended(self, execution_id: str, seconds: float = 20) -> GraphExecution:
-        """Wait for the final status."""
+    async def until(self, condition: Callable[[], T], seconds: float = 20) -> T:
+        """Wait until a look at the database says so."""
         async with asyncio.timeout(seconds):
             while True:
-                execution = self.executions.get(DEFAULT_USER_ID, execution_id)
-                if execution.status.is_final:
-                    return execution
+                if value := condition():
+                    return value
                 await asyncio.sleep(0.01)
+
+    async def ended(self, execution_id: str) -> GraphExecution:
+        """Wait for the final status."""
+        await self.until(lambda: self.executions.get(DEFAULT_USER_ID, execution_id).status.is_final)
+        return self.executions.get(DEFAULT_USER_ID, execution_id)
 
     async def execute(
         self, nodes: Nodes, links: list[str] | None = None, inputs: dict[str, Any] | None = None

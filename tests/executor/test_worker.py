@@ -140,11 +140,9 @@ async def test_a_running_execution_stops_on_request_and_keeps_what_it_recorded(r
             },
         )
     )
-    async with asyncio.timeout(10):
-        while len(running.nodes(execution_id)) < 3 or running.nodes(execution_id)[0].sequence is None:
-            await asyncio.sleep(0.01)
+    await running.until(lambda: len(running.nodes(execution_id)) == 3 and running.nodes(execution_id)[0].sequence)
     await running.submitter.stop(DEFAULT_USER_ID, execution_id)
-    execution = await running.ended(execution_id, 10)
+    execution = await running.ended(execution_id)
     assert execution.status is TERMINATED
     by_node = {n.node_id: n.status for n in running.nodes(execution_id)}
     assert by_node[node_id("before")] is COMPLETED
@@ -159,9 +157,7 @@ async def test_what_a_stopping_worker_hands_back_resumes_without_running_its_end
     one = bench.worker(drain_seconds=0)
     task = asyncio.create_task(one.run(lambda lease: None))
     execution_id = await bench.submit(graph)
-    async with asyncio.timeout(10):
-        while not any(n.node_id == node_id("gate") for n in bench.nodes(execution_id)):
-            await asyncio.sleep(0.01)
+    await bench.until(lambda: any(n.node_id == node_id("gate") for n in bench.nodes(execution_id)))
     one.stop()
     await asyncio.wait_for(task, 20)
     assert bench.executions.get(DEFAULT_USER_ID, execution_id).status is ExecutionStatus.QUEUED
@@ -209,6 +205,18 @@ async def test_a_graph_executes_another_and_a_graph_that_executes_itself_is_stop
     assert len(running.executions.list(DEFAULT_USER_ID, own_id, limit=50, cursor=None).items) == 11
 
 
+async def test_executions_that_wait_for_others_do_not_keep_them_from_running(bench: Bench) -> None:
+    worker = bench.worker(drain_seconds=0, executor_concurrency=1)
+    task = asyncio.create_task(worker.run(lambda lease: None))
+    inner = bench.store({"out": ("AgentOutputBlock", {"name": "n", "value": 1})})
+    middle = bench.store({"call": ("AgentExecutorBlock", {"graph_id": inner.id})})
+    outer = bench.store({"call": ("AgentExecutorBlock", {"graph_id": middle.id})})
+    ids = [await bench.submit(outer) for _ in range(3)]
+    assert {(await bench.ended(execution_id)).status for execution_id in ids} == {COMPLETED}
+    worker.stop()
+    await asyncio.wait_for(task, 20)
+
+
 async def test_a_history_that_differs_ends_the_execution_instead_of_guessing(bench: Bench) -> None:
     graph = bench.store(
         {"first": ("RecordingBlock", {"value": 1}), "gate": ("PidBlock", {})}, ["first.value -> gate.value"]
@@ -216,9 +224,7 @@ async def test_a_history_that_differs_ends_the_execution_instead_of_guessing(ben
     one = bench.worker(drain_seconds=0)
     task = asyncio.create_task(one.run(lambda lease: None))
     execution_id = await bench.submit(graph)
-    async with asyncio.timeout(10):
-        while not any(n.node_id == node_id("gate") for n in bench.nodes(execution_id)):
-            await asyncio.sleep(0.01)
+    await bench.until(lambda: any(n.node_id == node_id("gate") for n in bench.nodes(execution_id)))
     one.stop()
     await asyncio.wait_for(task, 20)
     with bench.database.write() as c:
