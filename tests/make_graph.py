@@ -103,16 +103,16 @@ def store_graph(database: Database, registry: BlockRegistry, graph: Graph, user_
         for node in graph.nodes:
             c.exec_driver_sql(
                 database.sql(
-                    'INSERT INTO "AgentNode" ("agentGraphId","agentGraphVersion","id","agentBlockName","constantInput") '
-                    "VALUES (?,?,?,?,?)"
+                    'INSERT INTO "AgentNode" '
+                    '("agentGraphId","agentGraphVersion","id","agentBlockName","constantInput") VALUES (?,?,?,?,?)'
                 ),
                 (*key, node.id, node.block_name, dumps(node.input_default)),
             )
         for link in graph.links:
             c.exec_driver_sql(
                 database.sql(
-                    'INSERT INTO "AgentNodeLink" ("agentGraphId","agentGraphVersion","id","agentNodeSourceId","sourceName",'
-                    '"agentNodeSinkId","sinkName","isStatic") VALUES (?,?,?,?,?,?,?,?)'
+                    'INSERT INTO "AgentNodeLink" ("agentGraphId","agentGraphVersion","id","agentNodeSourceId",'
+                    '"sourceName","agentNodeSinkId","sinkName","isStatic") VALUES (?,?,?,?,?,?,?,?)'
                 ),
                 (*key, link.id, link.source_id, link.source_name, link.sink_id, link.sink_name, link.is_static),
             )
