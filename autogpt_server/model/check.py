@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,11 +15,8 @@ from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.ids import is_uuid
 from autogpt_server.model.pin_types import PinType
 from autogpt_server.model.pins import Pin, base_name, parse_pin
+from autogpt_server.model.suggestions import Suggestions, short
 
-#: Characters of a name that are repeated in a message.
-_SHOWN = 80
-#: Names that are looked at for similar ones; finding these is slow, and only the first problems are read.
-_MAX_SUGGESTIONS = 50
 #: Wrong values of one node that are told one by one.
 _MAX_VALUE_ERRORS = 100
 
@@ -76,11 +72,11 @@ def check_inputs(graph: Graph, registry: BlockRegistry, inputs: dict[str, Any]) 
     """
     if not graph.input_nodes:
         return []
-    suggest = _Suggestions()
+    suggest = Suggestions()
     by_name = {str(node.input_default.get(_NAME_PIN)): node for node in reversed(graph.input_nodes)}
     needed = {str(n.input_default.get(_NAME_PIN)) for n in graph.input_nodes if _VALUE_PIN not in n.input_default}
     unknown = [
-        Problem(_short(name), "the graph has no input of this name", suggest(name, by_name))
+        Problem(short(name), "the graph has no input of this name", suggest(name, by_name))
         for name in inputs
         if name not in by_name
     ]
@@ -129,30 +125,12 @@ def _describe(node: Node) -> tuple[str, dict[str, Any]]:
     return name, {"title": name} | {key: text for key, text in texts.items() if text}
 
 
-@dataclass(slots=True)
-class _Suggestions:
-    """Close matches for unknown names."""
-
-    made: dict[str, str | None] = field(default_factory=dict[str, str | None])
-
-    def __call__(self, name: str, known: Iterable[str]) -> str | None:
-        if len(name) > _SHOWN or len(self.made) >= _MAX_SUGGESTIONS:
-            return None
-        names = sorted(known)
-        close = difflib.get_close_matches(name, names, n=1)
-        if not close:
-            # An abbreviation or a changed case counts as close too.
-            close = [n for n in names if name.lower() in n.lower() or n.lower() in name.lower()][:1]
-        self.made[name] = fix = f"did you mean {close[0]!r}?" if close else f"there is: {_listed(names)}"
-        return fix
-
-
 class _Checker:
     """One look at one graph.  Every step is linear in its size."""
 
     def __init__(self, graph: Graph, registry: BlockRegistry, places: Places) -> None:
         self._graph, self._registry, self._places = graph, registry, places
-        self._suggest = _Suggestions()
+        self._suggest = Suggestions()
         self._blocks: dict[str, Block | None] = {}
         self._fed: dict[str, set[str]] = {}
         for link in graph.links:
@@ -188,8 +166,8 @@ class _Checker:
         for path, one_id in (*nodes, *links):
             if not any_ids and not is_uuid(one_id):
                 yield _no_uuid(path, one_id)
-        yield from _doubles(nodes, lambda one_id: f"node id {_short(one_id)}")
-        yield from _doubles(links, lambda one_id: f"link id {_short(one_id)}")
+        yield from _doubles(nodes, lambda one_id: f"node id {short(one_id)}")
+        yield from _doubles(links, lambda one_id: f"link id {short(one_id)}")
         ends = [
             (place, (link.source_id, link.source_name, link.sink_id, link.sink_name))
             for place, link in zip(places.links, graph.links, strict=True)
@@ -199,19 +177,19 @@ class _Checker:
     def _unknown_block(self, place: str, node: Node) -> Problem:
         key, name = ("block_name", node.block_name) if node.block_name else ("block_id", node.block_id)
         if not name:
-            return Problem(place, f"node {_short(node.id)} names no block", "set block_name or block_id")
+            return Problem(place, f"node {short(node.id)} names no block", "set block_name or block_id")
         known = [block.name for block in self._registry]
-        message = f"node {_short(node.id)} uses the unknown block {_short(name)!r}"
+        message = f"node {short(node.id)} uses the unknown block {short(name)!r}"
         return Problem(f"{place}.{key}", message, self._suggest(name, known))
 
     def _check_node(self, place: str, node: Node, block: Block) -> Iterator[Problem]:
         other = self._registry.find(node.block_id) if node.block_id else None
         if other is not None and other is not block:
-            message = f"node {_short(node.id)} has the block_id of {other.name}, but the block_name {block.name}"
+            message = f"node {short(node.id)} has the block_id of {other.name}, but the block_name {block.name}"
             yield Problem(f"{place}.block_id", message, f"remove it, or use {block.id}")
         known: dict[str, Any] = {}
         for name, value in node.input_default.items():
-            problem = self._check_input_pin(f"{place}.input_default.{_short(name)}", node.id, block, parse_pin(name))
+            problem = self._check_input_pin(f"{place}.input_default.{short(name)}", node.id, block, parse_pin(name))
             if problem is not None:
                 yield problem
             elif name not in self._fed.get(node.id, ()):
@@ -228,7 +206,7 @@ class _Checker:
             block.Input.model_validate(plain)
         except ValidationError as error:
             if error.error_count() > _MAX_VALUE_ERRORS:
-                message = f"node {_short(node.id)} ({block.name}): {error.error_count():,} values do not fit their pins"
+                message = f"node {short(node.id)} ({block.name}): {error.error_count():,} values do not fit their pins"
                 yield Problem(f"{place}.input_default", message)
                 return
             for item in error.errors(include_url=False, include_input=False, include_context=False):
@@ -237,9 +215,9 @@ class _Checker:
                     continue
                 pin = str(where[0])
                 path = f"{place}.input_default.{pin}" + "".join(
-                    f"[{step}]" if isinstance(step, int) else f".{_short(step)}" for step in where[1:]
+                    f"[{step}]" if isinstance(step, int) else f".{short(step)}" for step in where[1:]
                 )
-                message = f"node {_short(node.id)} ({block.name}): the value for pin {pin!r} does not fit"
+                message = f"node {short(node.id)} ({block.name}): the value for pin {pin!r} does not fit"
                 yield Problem(path, f"{message}: {item['msg']}", f"give {PinType.of_input(block, pin)}")
 
     def _check_required(self, place: str, node: Node, block: Block) -> Iterator[Problem]:
@@ -250,16 +228,16 @@ class _Checker:
         for pin in sorted(block.required_pins - given):
             if block.name == INPUT_BLOCK and pin == _VALUE_PIN:
                 continue
-            message = f"node {_short(node.id)} ({block.name}): the required pin {pin!r} has neither a link nor a value"
+            message = f"node {short(node.id)} ({block.name}): the required pin {pin!r} has neither a link nor a value"
             yield Problem(f"{place}.input_default.{pin}", message, "link an output to it, or set it in input_default")
 
     def _check_name(self, place: str, node: Node, block: Block) -> Iterator[Problem]:
         name = node.input_default.get(_NAME_PIN)
         path = f"{place}.input_default.{_NAME_PIN}"
         if _NAME_PIN in {base_name(pin) for pin in self._fed.get(node.id, ())}:
-            yield Problem(path, f"node {_short(node.id)} ({block.name}): its name is linked", "set a constant name")
+            yield Problem(path, f"node {short(node.id)} ({block.name}): its name is linked", "set a constant name")
         elif not isinstance(name, str) or not name:
-            message = f"node {_short(node.id)} ({block.name}) has no name"
+            message = f"node {short(node.id)} ({block.name}) has no name"
             yield Problem(path, message, "set it to the name of the graph's input or output")
 
     def _check_link(self, place: str, link: Link) -> Iterator[Problem]:
@@ -268,7 +246,7 @@ class _Checker:
             if end not in self._blocks:
                 missing = True
                 fix = "links join nodes of one graph; name one of its nodes"
-                yield Problem(f"{place}.{key}", f"the graph has no node {_short(end)}", fix)
+                yield Problem(f"{place}.{key}", f"the graph has no node {short(end)}", fix)
         source, sink = self._blocks.get(link.source_id), self._blocks.get(link.sink_id)
         out, into = parse_pin(link.source_name), parse_pin(link.sink_name)
         problems = [
@@ -305,9 +283,9 @@ class _Checker:
         known: Iterable[str],
         type_of: Callable[[str], PinType],
     ) -> Problem | None:
-        where = f"node {_short(node_id)} ({block.name})"
+        where = f"node {short(node_id)} ({block.name})"
         if pin.base not in known:
-            message = f"{where} has no {direction} pin {_short(pin.base)!r}"
+            message = f"{where} has no {direction} pin {short(pin.base)!r}"
             if "_$_" in pin.base:
                 return Problem(path, message, "a whole number belongs after _$_")
             return Problem(path, message, self._suggest(pin.base, known))
@@ -332,17 +310,8 @@ def _doubles(keyed: Sequence[tuple[str, Any]], describe: Callable[[Any], str]) -
 
 
 def _no_uuid(path: str, text: str) -> Problem:
-    return Problem(path, f"{_short(text)!r} is no UUID", "use a UUID, or ask for new ids")
+    return Problem(path, f"{short(text)!r} is no UUID", "use a UUID, or ask for new ids")
 
 
 def _pin(node_id: str, pin: str) -> str:
-    return f"{_short(node_id)}.{_short(pin)}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(_short(name) for name in names[:40])
-    return shown + (", …" if len(names) > 40 else "") if names else "nothing"
+    return f"{short(node_id)}.{short(pin)}"

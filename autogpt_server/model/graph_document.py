@@ -10,14 +10,13 @@ from typing import Any, TypeVar, cast
 from autogpt_server.errors import Problem
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import JsonValueError, plain, storable_text
+from autogpt_server.model.suggestions import short
 
 T = TypeVar("T")
 Json = dict[str, Any]
 
 #: Greatest version number that the database holds.
 _MAX_VERSION = 2**31 - 1
-#: Characters of a field's name that are repeated.
-_SHOWN = 80
 
 _GRAPH_FIELDS = {"id", "version", "name", "description", "is_active", "is_template", "nodes", "links", "sub_graphs"}
 _NODE_FIELDS = {"id", "block_id", "block_name", "input_default", "metadata", "input_links", "output_links"}
@@ -197,7 +196,7 @@ class _Fields:
         for key, value in self._raw.items():
             # Exports list everything that another server knows; only what is in use there is worth a word.
             if key not in known and (value or not is_export):
-                name = key[:_SHOWN]
+                name = short(key)
                 path = _at(self._place, name)
                 self._findings.warn(f"{what}.{name}", path, f"the field {name!r} of a {what} is unknown and ignored")
 
@@ -212,9 +211,9 @@ def _clean_object(raw: Json, place: str, findings: Findings) -> Json:
     """Return the fields that can be stored; the others become problems."""
     clean: Json = {}
     for key, value in raw.items():
-        name = _checked(lambda key=key: plain(key), storable_text(key[:_SHOWN]), place, findings)
+        name = _checked(lambda key=key: plain(key), storable_text(short(key)), place, findings)
         if name is not None:
-            clean[name] = _checked(lambda value=value: plain(value), name[:_SHOWN], place, findings)
+            clean[name] = _checked(lambda value=value: plain(value), short(name), place, findings)
     return clean
 
 

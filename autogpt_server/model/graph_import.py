@@ -17,6 +17,7 @@ from autogpt_server.model.graph_document import Findings, GraphFields, LinkField
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.pin_types import PinType
 from autogpt_server.model.pins import base_name
+from autogpt_server.model.suggestions import short
 
 #: Problems of one document that are told; there may be one per node.
 MAX_PROBLEMS = 100
@@ -204,12 +205,12 @@ class _Defaults:
     def _keeps(self, node: NodeFields, block: Block, pin: str, value: Any) -> bool:
         base = base_name(pin)
         if base not in block.Input.model_fields:
-            reason = f"{block.name} has no input pin {base[:80]!r}; its value is ignored"
+            reason = f"{block.name} has no input pin {short(base)!r}; its value is ignored"
         elif value is None and base == pin and not PinType.of_input(block, pin).accepts_null:
             reason = f"pin {base!r} of {block.name} takes no null; it is left to its default"
         else:
             return True
-        self.findings.warn(f"{block.name}.{base[:80]}", f"{node.place}.input_default.{pin[:80]}", reason)
+        self.findings.warn(f"{block.name}.{short(base)}", f"{node.place}.input_default.{short(pin)}", reason)
         return False
 
 

@@ -60,8 +60,9 @@ class _Sink:
     """What one node has received so far.
 
     Executions of a node are numbered in the order of their opening.  Every value of a pin goes to the oldest one
-    that lacks the pin, so the k-th value of a pin that is not static belongs to number k: one cursor per slot finds
-    it.  For the same reason they become ready in the order of their numbers.
+    that lacks the pin, so the k-th value of a pin belongs to number k: one cursor per slot finds it.  For the same
+    reason they become ready in the order of their numbers.  Only where all links are static may a cursor fall behind;
+    then every static pin has had a value, and nothing ever waits again.
     """
 
     cursors: list[int]
@@ -239,8 +240,7 @@ class Wiring:
                 sink.lacking_statics -= 1
             sink.last[slot] = value
         if not is_static or node.static_count == len(node.pins):
-            # A node whose links are all static may have executions that became ready by the last value of the pin.
-            number = max(sink.cursors[slot], sink.first)
+            number = sink.cursors[slot]
             waiting = sink.waiting.get(number) or self._open(node, sink)
             if waiting is None:
                 return
