@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -56,6 +57,12 @@ class Settings(BaseSettings):
     execution_manager_port: Port = Field(
         default=8002, validation_alias=_names("AUTOGPT_EXECUTION_MANAGER_PORT", "EXECUTION_MANAGER_PORT")
     )
+    execution_scheduler_port: Port = Field(
+        default=8003, validation_alias=_names("AUTOGPT_EXECUTION_SCHEDULER_PORT", "EXECUTION_SCHEDULER_PORT")
+    )
+    notification_port: Port = Field(
+        default=8007, validation_alias=_names("AUTOGPT_NOTIFICATION_PORT", "NOTIFICATION_PORT")
+    )
     #: Host on which services listen, and under which they find each other unless ``<SERVICE NAME>_HOST`` says so.
     pyro_host: str = Field(default="localhost", validation_alias=_names("AUTOGPT_PYRO_HOST", "PYRO_HOST"))
     #: Seconds to connect to a service.
@@ -88,6 +95,29 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0)] = 5
     #: Import paths of more blocks, ``package.module:ClassName`` each, separated by commas.
     blocks: Annotated[tuple[str, ...], NoDecode] = ()
+
+    # Scheduling: read by the scheduler and its system tasks
+    #: Connections of each of the scheduler's job stores.
+    scheduler_db_pool_size: Count = Field(
+        default=3, validation_alias=_names("AUTOGPT_SCHEDULER_DB_POOL_SIZE", "SCHEDULER_DB_POOL_SIZE")
+    )
+    #: Seconds that an execution may stay QUEUED before it is reported as late; also how often is looked.
+    execution_late_notification_threshold_secs: Count = Field(
+        default=300,
+        validation_alias=_names(
+            "AUTOGPT_EXECUTION_LATE_NOTIFICATION_THRESHOLD_SECS", "EXECUTION_LATE_NOTIFICATION_THRESHOLD_SECS"
+        ),
+    )
+    #: Seconds between two looks at the error rates of blocks.
+    block_error_rate_check_interval_secs: Count = Field(
+        default=86_400,
+        validation_alias=_names("AUTOGPT_BLOCK_ERROR_RATE_CHECK_INTERVAL_SECS", "BLOCK_ERROR_RATE_CHECK_INTERVAL_SECS"),
+    )
+    #: Hours between two clean-ups of expired files.
+    cloud_storage_cleanup_interval_hours: Annotated[int, Field(ge=1, le=24)] = Field(
+        default=6,
+        validation_alias=_names("AUTOGPT_CLOUD_STORAGE_CLEANUP_INTERVAL_HOURS", "CLOUD_STORAGE_CLEANUP_INTERVAL_HOURS"),
+    )
 
     # Limits
     max_nodes: Count = 10_000
@@ -143,4 +173,13 @@ class Settings(BaseSettings):
         ``pyro_host``."""
         upper = service_name.upper()
         spaced = "".join(f"_{c}" if c.isupper() and i else c for i, c in enumerate(service_name)).upper()
-        return os.environ.get(f"{upper}_HOST") or os.environ.get(f"{spaced}_HOST") or self.pyro_host
+        for values in (os.environ, self._file):
+            host = values.get(f"{upper}_HOST") or values.get(f"{spaced}_HOST")
+            if host:
+                return host
+        return self.pyro_host
+
+    @cached_property
+    def _file(self) -> dict[str, str | None]:
+        """What ``.env`` says, for names that are no fields."""
+        return dotenv_values(".env")
