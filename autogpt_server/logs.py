@@ -33,7 +33,14 @@ def configure(process: str, level: str = "info", style: Literal["auto", "human",
         _named(process),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                pad_event_to=0,
+                # The prettier ones print local variables, inputs and secrets among them.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
         if human
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -47,7 +54,8 @@ def configure(process: str, level: str = "info", style: Literal["auto", "human",
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx", "httpcore", "uvicorn.access", "asyncio"):
+    # Talkative ones; prisma's records hold whole queries, and the database's address with its password.
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "asyncio", "prisma"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

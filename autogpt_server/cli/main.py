@@ -1,0 +1,78 @@
+"""The command line ``autogpt``: the root of its commands, and what each kind of error prints and returns.
+
+Exit codes: 0 done; 1 it was done and failed, or the server is away; 2 bad usage or refused input; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from autogpt_server.cli import block, doctor, execution, graph, migrate, run
+from autogpt_server.errors import ConflictError, InvalidError, NotFoundError, ServerError
+
+app = typer.Typer(
+    name="autogpt",
+    help="Build graphs of blocks, execute them durably, and see what happened.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.add_typer(graph.app, name="graph")
+app.add_typer(execution.app, name="execution")
+app.add_typer(block.app, name="blocks")
+app.add_typer(migrate.app, name="migrate")
+app.command("doctor")(doctor.doctor)
+
+
+@app.command("serve")
+def serve() -> None:
+    """Start the server and stay until Ctrl-C.
+
+    It migrates the database first.  Settings come from the environment and from .env.
+    """
+    from autogpt_server.app import main as serve_until_stopped
+
+    raise typer.Exit(serve_until_stopped())
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"autogpt-server {version('autogpt-server')}")
+        except PackageNotFoundError:
+            print("autogpt-server, not installed as a package")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    try:
+        app(prog_name="autogpt")
+    except ServerError as error:
+        from autogpt_server.cli.screen import print_error
+
+        print_error(error)
+        sys.exit(2 if isinstance(error, InvalidError | NotFoundError | ConflictError) else 1)
+    except BrokenPipeError:  # the reader of our output, `head` for example, has seen enough
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
