@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from make_settings import make_settings
-from postgres_server import PostgresServer, find_binaries
 
 from autogpt_server.data.database import Database
 from autogpt_server.data.migrations import migrate
 from autogpt_server.settings import Settings
+from tests.make_settings import make_settings
+from tests.postgres_server import PostgresServer, find_binaries
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

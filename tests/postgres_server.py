@@ -126,12 +126,18 @@ class PostgresServer:
 
     def _make_readable(self) -> None:
         """Copy the binaries when the other user cannot reach them, for example below /root."""
-        can_run = subprocess.run(
-            [self._binaries / "postgres", "--version"], capture_output=True, check=False, **self._as_user()
-        )
-        if can_run.returncode != 0:
-            shutil.copytree(self._binaries.parent, self._folder / "install", symlinks=True)
-            self._binaries = self._folder / "install" / "bin"
+        command = [self._binaries / "postgres", "--version"]
+        try:
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **self._as_user())
+        except (OSError, subprocess.CalledProcessError):
+            install = self._binaries.parent
+            package, copy = install.parent, self._folder / install.parent.name
+            shutil.copytree(install, copy / install.name, symlinks=True)
+            # The libraries that the wheel brings are found from there by a relative path.
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, self._folder / libraries.name)
+            self._binaries = copy / install.name / "bin"
 
 
 def _end_with_parent() -> None:

@@ -89,7 +89,8 @@ class Database:
     def read(self) -> Generator[Connection]:
         """Lend a connection on which every statement sees what is committed when it starts.
 
-        Keep it for less than a second: a long statement keeps SQLite from shortening its WAL.
+        Fetch all rows inside the block and keep it for less than a second: an unfinished statement keeps SQLite
+        from shortening its WAL.
 
         Raises:
             Unavailable: The database is away.

@@ -7,8 +7,9 @@ prisma_client.py; this module only tells whether anything was sent.
 from __future__ import annotations
 
 import asyncio
+import select
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 #: Requests under way at once; more wait.  Writes wait for the database inside the engine, reads must pass them.
 _MAX_CONNECTIONS = 64
@@ -76,9 +77,9 @@ class EngineConnections:
     async def _take(self) -> _Connection:
         while self._idle:
             connection = self._idle.pop()
-            # Not one that an engine closed which ended meanwhile: the request would be lost without need.
-            if connection.is_usable:
+            if connection.is_open():
                 return connection
+            connection.close()
         try:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_unix_connection(_Connection, str(self._socket))
@@ -107,6 +108,14 @@ class _Connection(asyncio.Protocol):
         self._answer: asyncio.Future[_Answer] | None = None
         self._received = bytearray()
         self._body_start = self._length = 0
+        self._poll = select.poll()
+
+    def is_open(self) -> bool:
+        """Ask the kernel: the loop may not have noticed yet that the engine ended.
+
+        What is sent into a closed connection counts as lost, and a write would fail without need.
+        """
+        return self.is_usable and not self._poll.poll(0)
 
     async def exchange(self, request: bytes) -> _Answer:
         assert self._transport is not None
@@ -127,8 +136,9 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not an instance of it on uvloop, which has transports of its own.
+        self._transport = cast(asyncio.Transport, transport)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self.is_usable = True
 
     def connection_lost(self, exc: Exception | None) -> None:

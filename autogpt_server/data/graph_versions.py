@@ -48,14 +48,14 @@ def load_version(database: Database, graph_id: str, version: int) -> Graph:
             database.sql(
                 'SELECT n."id", b."id", n."agentBlockName", n."constantInput" FROM "AgentNode" n '
                 'JOIN "AgentBlock" b ON b."name" = n."agentBlockName" '
-                'WHERE n."agentGraphId" = ? AND n."agentGraphVersion" = ? ORDER BY n."id"'
+                'WHERE n."agentGraphId" = ? AND n."agentGraphVersion" = ?'
             ),
             key,
         ).all()
         links = c.exec_driver_sql(
             database.sql(
                 'SELECT "id","agentNodeSourceId","sourceName","agentNodeSinkId","sinkName","isStatic" '
-                'FROM "AgentNodeLink" WHERE "agentGraphId" = ? AND "agentGraphVersion" = ? ORDER BY "id"'
+                'FROM "AgentNodeLink" WHERE "agentGraphId" = ? AND "agentGraphVersion" = ?'
             ),
             key,
         ).all()

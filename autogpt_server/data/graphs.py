@@ -6,31 +6,25 @@ A saved version never changes, and rows are never deleted.  Another user's graph
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from prisma import Batch, Prisma
 from prisma.errors import UniqueViolationError
 from prisma.models import AgentGraph, AgentNode, AgentNodeLink
-from prisma.types import (
-    AgentGraphWhereInput,
-    AgentNodeCreateWithoutRelationsInput,
-    AgentNodeLinkCreateWithoutRelationsInput,
-)
+from prisma.types import AgentGraphWhereInput
 from pydantic import BaseModel, ConfigDict
 
+from autogpt_server.data.graph_rows import insert_nodes_and_links
 from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
+from autogpt_server.data.prisma_client import provider_of
 from autogpt_server.errors import ConflictError, GraphNotFound, Unavailable
 from autogpt_server.model.graph import Graph, Link, Node
-from autogpt_server.model.jsonvalue import dumps, loads
+from autogpt_server.model.jsonvalue import loads
 
-#: Rows in one statement: well below the values that a statement may bind, and short enough to keep the loop free.
-_CHUNK = 500
 #: Saves of one graph at the same moment that all find room; each loses at most to those before it.
 _ATTEMPTS = 50
-
-T = TypeVar("T")
 
 
 class GraphSummary(BaseModel):
@@ -174,42 +168,8 @@ async def _insert(db: Prisma, user_id: str, graph: Graph) -> None:
         }
     )
     batch.agentgraph.update_many(where={"id": graph.id, "version": {"not": graph.version}}, data={"isActive": False})
-    for nodes in _chunks(graph.nodes):
-        batch.agentnode.create_many(data=[_node_row(graph, node) for node in nodes])
-        await asyncio.sleep(0)
-    for links in _chunks(graph.links):
-        batch.agentnodelink.create_many(data=[_link_row(graph, link) for link in links])
-        await asyncio.sleep(0)
+    await insert_nodes_and_links(batch, provider_of(db), graph)
     await batch.commit()
-
-
-def _node_row(graph: Graph, node: Node) -> AgentNodeCreateWithoutRelationsInput:
-    return {
-        "agentGraphId": graph.id,
-        "agentGraphVersion": graph.version,
-        "id": node.id,
-        "agentBlockName": node.block_name,
-        "constantInput": dumps(node.input_default),
-        "metadata": dumps(node.metadata),
-    }
-
-
-def _link_row(graph: Graph, link: Link) -> AgentNodeLinkCreateWithoutRelationsInput:
-    return {
-        "agentGraphId": graph.id,
-        "agentGraphVersion": graph.version,
-        "id": link.id,
-        "agentNodeSourceId": link.source_id,
-        "sourceName": link.source_name,
-        "agentNodeSinkId": link.sink_id,
-        "sinkName": link.sink_name,
-        "isStatic": link.is_static,
-    }
-
-
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), _CHUNK):
-        yield items[start : start + _CHUNK]
 
 
 async def _read(db: Prisma, head: AgentGraph) -> Graph:

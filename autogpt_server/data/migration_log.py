@@ -102,7 +102,6 @@ class SqliteLog:
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield
-                    self._check_foreign_keys()
                     self._connection.execute("COMMIT")
                 except BaseException:
                     self._connection.rollback()
@@ -138,8 +137,6 @@ class SqliteLog:
     def _run(self, script: str) -> None:
         for statement in sqlite.split_statements(script, self._driver):
             self._connection.execute(statement)
-
-    def _check_foreign_keys(self) -> None:
         broken = self._connection.execute("PRAGMA foreign_key_check").fetchall()
         if broken:
             tables = ", ".join(sorted({f"{row[0]} -> {row[2]}" for row in broken}))
@@ -164,10 +161,16 @@ class PostgresqlLog:
 
     @contextmanager
     def transaction(self) -> Generator[None]:
-        with self._connection.transaction():
-            self._connection.execute(f"SET LOCAL lock_timeout = '{WAIT_SECONDS:g}s'".encode())
-            self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
-            yield
+        # The lock is taken before the transaction begins: inside one, PostgreSQL could still answer from its memory
+        # that a table is missing which the holder before us has just made.
+        self._connection.execute(f"SET lock_timeout = '{WAIT_SECONDS:g}s'".encode())
+        self._connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
+        try:
+            with self._connection.transaction():
+                yield
+        finally:
+            if not self._connection.closed:
+                self._connection.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
 
     def apply(self, migration: Migration) -> None:
         if self._schema is not None:

@@ -7,6 +7,7 @@ process and on the event loop that use the client.
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -23,6 +24,7 @@ from autogpt_server.data.engine_connections import AnswerLost, EngineConnections
 from autogpt_server.data.query_engine import datamodel_path, socket_path
 from autogpt_server.data.urls import DatabaseUrl, parse_database_url
 from autogpt_server.errors import Unavailable
+from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
 
 #: Seconds for which a request that does no harm twice is repeated; an engine is back after a third of one.
@@ -61,9 +63,16 @@ async def connect(settings: Settings) -> Prisma:
     """
     url = parse_database_url(settings.database_url, settings.data_dir)
     db = Prisma(use_dotenv=False, datasource={"url": url.prisma})
+    # The generated client believes in SQLite, which the datamodel names.
+    db._active_provider = url.provider  # pyright: ignore[reportPrivateUsage]
     db._engine = _make_engine(settings, url)  # pyright: ignore[reportPrivateUsage]
     await db.connect(timeout=timedelta(seconds=_PATIENCE))
     return db
+
+
+def provider_of(db: Prisma) -> str:
+    """Tell the kind of database that a client of ``connect`` uses: ``sqlite`` or ``postgresql``."""
+    return db._active_provider  # pyright: ignore[reportPrivateUsage]
 
 
 def _make_engine(settings: Settings, url: DatabaseUrl) -> AsyncAbstractEngine:
@@ -160,10 +169,11 @@ def _native_datamodel(settings: Settings, url: DatabaseUrl) -> Path:
     # The native engine takes the provider from its datamodel, which names SQLite.
     if url.provider == "sqlite":
         return datamodel_path()
-    settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = settings.run_dir / f"schema.{url.provider}.prisma"
-    path.write_text(datamodel_path().read_text().replace('provider = "sqlite"', f'provider = "{url.provider}"', 1))
-    return path
+    path = open_run_folder(settings) / f"schema.{url.provider}.prisma"
+    # Replaced at once: the clients of other processes read it.
+    new = path.with_suffix(f".{os.getpid()}")
+    new.write_text(datamodel_path().read_text().replace('provider = "sqlite"', f'provider = "{url.provider}"', 1))
+    return new.replace(path)
 
 
 def _raise(errors: list[dict[str, Any]]) -> NoReturn:

