@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from autogpt_server.provision.provide import provide
+from autogpt_server.provision.steps import SetUpFailed
 from autogpt_server.service import child
 from autogpt_server.service.supervisor import ProcessSpec, Supervisor
 
@@ -35,7 +37,16 @@ PRELOAD = (
 
 
 def main() -> int:
-    """Serve until Ctrl-C; returns the exit code."""
+    """Make what the server needs beside its Python packages where it is missing, then serve until Ctrl-C.
+
+    Returns:
+        The exit code: 0 after an orderly stop, 78 when something must be changed before it can start.
+    """
+    try:
+        provide()
+    except SetUpFailed as error:
+        sys.stderr.write(f"autogpt-server: {error}\n")
+        return child.REFUSED
     return run_processes()
 
 
