@@ -1,0 +1,55 @@
+"""``AgentServer``: the process that answers REST requests."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from contextlib import AsyncExitStack
+
+from autogpt_server.errors import InvalidError, Problem
+from autogpt_server.server.rest import create_app
+from autogpt_server.service.http_server import HttpServer
+from autogpt_server.service.listen import is_loopback, listen
+from autogpt_server.service.process import AppProcess
+from autogpt_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class AgentServer(AppProcess):
+    """Serves the REST interface on ``settings.host`` and ``settings.port``; port 0 means any free one.
+
+    It is ready when it answers, and tells ``host`` and ``port``.  It refuses to be reachable from other machines,
+    because it knows no users but the local one.
+    """
+
+    ready_when_running = False
+
+    def run(self) -> None:
+        _check_host(self.settings)
+        listener = listen(
+            self.settings.host, self.settings.port, port_setting="AUTOGPT_PORT", host_setting="AUTOGPT_HOST"
+        )
+        host, port = listener.getsockname()[:2]
+        app = create_app(self.settings)
+        lifespan = AsyncExitStack()
+
+        async def open_app() -> None:
+            await lifespan.enter_async_context(app.router.lifespan_context(app))
+
+        with HttpServer(app, listener, open_app, lifespan.aclose) as server:
+            self.ready(host=host, port=port)
+            log.info("%s answers on %s:%d", self.name, host, port)
+            try:
+                self.stopping.wait()
+            finally:
+                # Before the server waits for running requests: streams of events would not end by themselves.
+                with contextlib.suppress(RuntimeError):  # its loop has ended already
+                    server.loop.call_soon_threadsafe(app.state.stopping.set)
+
+
+def _check_host(settings: Settings) -> None:
+    if not is_loopback(settings.host):
+        message = "Other machines could reach this server, and no users are configured that would have to log in."
+        problem = Problem("host", f"{settings.host} is not a loopback address", "set AUTOGPT_HOST to 127.0.0.1")
+        raise InvalidError(message, [problem])

@@ -1,0 +1,83 @@
+"""Executions: reading them, stopping them, following their events."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from sse_starlette import EventSourceResponse
+
+from autogpt_server.server.deps import MAX_INT, Cursor, ExecutionId, Limit, ServicesDep, UserId
+from autogpt_server.server.events import BEGINNING
+from autogpt_server.server.shapes import ExecutionDetails, ExecutionShape, Listing, NodeExecutionShape
+
+router = APIRouter(prefix="/executions", tags=["executions"])
+
+#: Seconds between two signs of life of a stream on which nothing happens.
+_PING_SECONDS = 15
+#: Seconds that a client may take to accept one event.
+_SEND_SECONDS = 60
+
+Revision = Annotated[int | None, Query(ge=0, le=MAX_INT, description="Only what changed after this sequence.")]
+LastEventId = Annotated[int | None, Header(ge=0, le=MAX_INT, description="The same, as browsers send it.")]
+
+
+@router.get("")
+async def list_executions(
+    services: ServicesDep, user_id: UserId, limit: Limit = 50, cursor: Cursor = None
+) -> Listing[ExecutionShape]:
+    """List the executions of all graphs, the newest first."""
+    page = await asyncio.to_thread(services.executions.list, user_id, None, limit=limit, cursor=cursor)
+    return Listing[ExecutionShape](
+        items=[ExecutionShape.of(execution) for execution in page.items], next_cursor=page.next_cursor
+    )
+
+
+@router.get("/{execution_id}")
+async def get_execution(
+    services: ServicesDep, user_id: UserId, execution_id: ExecutionId, limit: Limit = 100, cursor: Cursor = None
+) -> ExecutionDetails:
+    """Get an execution, and a page of its node executions in the order in which they ended."""
+    # In this order: with a final status come all of its nodes.
+    execution = await asyncio.to_thread(services.executions.get, user_id, execution_id)
+    page = await asyncio.to_thread(services.executions.node_executions, execution_id, limit=limit, cursor=cursor)
+    names = await services.block_names.of(execution.graph_id, execution.graph_version)
+    nodes = [NodeExecutionShape.of(node, names) for node in page.items]
+    return ExecutionDetails.of(
+        execution, node_executions=Listing[NodeExecutionShape](items=nodes, next_cursor=page.next_cursor)
+    )
+
+
+@router.post("/{execution_id}/stop")
+async def stop_execution(services: ServicesDep, user_id: UserId, execution_id: ExecutionId) -> ExecutionShape:
+    """Ask an execution to stop.  One that runs ends a moment later; one that has ended stays as it is."""
+    return ExecutionShape.of(await services.submitter.stop(user_id, execution_id))
+
+
+@router.get(
+    "/{execution_id}/events",
+    response_class=EventSourceResponse,
+    responses={
+        200: {"description": "Server-sent events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        204: {"description": "It has ended, and the client has seen that"},
+    },
+)
+async def follow_execution(
+    services: ServicesDep,
+    user_id: UserId,
+    execution_id: ExecutionId,
+    after: Revision = None,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Follow what happens in an execution, until it has ended.
+
+    Every event is `{sequence, type, execution}`, where `type` is `graph_execution` or `node_execution`.
+    """
+    execution = await asyncio.to_thread(services.executions.get, user_id, execution_id)
+    seen = last_event_id if last_event_id is not None else after if after is not None else BEGINNING
+    if execution.status.is_final and execution.revision <= seen:
+        return Response(status_code=204)
+    return EventSourceResponse(
+        services.events.follow(execution_id, seen), ping=_PING_SECONDS, send_timeout=_SEND_SECONDS
+    )

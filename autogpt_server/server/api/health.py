@@ -1,0 +1,75 @@
+"""How the server is: 200 when all of it works, else 503 with the part that does not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from autogpt_server.errors import Unavailable
+from autogpt_server.model.ids import DEFAULT_USER_ID
+from autogpt_server.server.deps import ServicesDep
+from autogpt_server.server.services import Services
+from autogpt_server.server.shapes import ExecutorsPart, Health, Part
+from autogpt_server.server.version import VERSION
+
+router = APIRouter(tags=["health"])
+
+#: Seconds after which a part that does not answer counts as away.
+_PATIENCE = 3.0
+
+
+@router.get("/health", responses={503: {"model": Health, "description": "A part does not work"}})
+async def get_health(services: ServicesDep, response: Response) -> Health:
+    """Look at every part of the server now."""
+    (database, ages), (engine, _) = await asyncio.gather(
+        _look(services.executors.look(), f"{services.database.provider} answers"),
+        _look(services.prisma.user.count(where={"id": DEFAULT_USER_ID}), "the query engine answers"),
+    )
+    executors = _executors(services, database, ages or [])
+    is_well = all(part.status == "ok" for part in (database, engine, executors))
+    response.status_code = 200 if is_well else 503
+    response.headers["Cache-Control"] = "no-store"
+    return Health(
+        status="ok" if is_well else "unavailable",
+        version=VERSION,
+        uptime_seconds=round(time.monotonic() - services.started_at, 3),
+        database=database,
+        query_engine=engine,
+        executors=executors,
+    )
+
+
+async def _look(look: Awaitable[Any], well: str) -> tuple[Part, Any]:
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            found = await look
+    except TimeoutError:
+        return Part(status="unavailable", detail="no answer in time", answer_seconds=_PATIENCE), None
+    except Unavailable as error:
+        return Part(status="unavailable", detail=str(error), answer_seconds=_since(started)), None
+    return Part(status="ok", detail=well, answer_seconds=_since(started)), found
+
+
+def _executors(services: Services, database: Part, ages: list[float]) -> ExecutorsPart:
+    if database.status != "ok":
+        detail = "their leases cannot be read"
+    elif ages:
+        detail = f"{len(ages)} executor processes work"
+    else:
+        detail = f"no executor process has given a sign of life for {services.settings.executor_lease_seconds:g} s"
+    return ExecutorsPart(
+        status="ok" if ages else "unavailable",
+        detail=detail,
+        answer_seconds=database.answer_seconds,
+        alive=len(ages),
+        oldest_beat_seconds=round(max(ages), 3) if ages else None,
+    )
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 6)

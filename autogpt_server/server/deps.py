@@ -1,0 +1,70 @@
+"""What handlers ask for in their signatures: the services, the user, and parameters that were checked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Header, Path, Query, Request
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from autogpt_server.data.pages import decode_cursor
+from autogpt_server.errors import InvalidError
+from autogpt_server.model.ids import DEFAULT_USER_ID, is_uuid
+from autogpt_server.model.jsonvalue import JsonValueError, plain
+from autogpt_server.server.services import Services
+
+#: Items of a page, at most.
+MAX_PAGE = 500
+#: Greatest integer that a column holds.
+MAX_INT = 2**31 - 1
+
+_SHOWN = 80
+
+
+# Async, although nothing is awaited: FastAPI would send each call of a plain function to a thread.
+async def _services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+async def _user_id() -> str:
+    # Without configured users everybody who gets here is the one local user.
+    return DEFAULT_USER_ID
+
+
+def _check_uuid(text: str) -> str:
+    if is_uuid(text):
+        return text
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    raise PydanticCustomError("uuid", "{shown} is no UUID", {"shown": repr(shown)})
+
+
+def _check_cursor(text: str) -> str:
+    try:
+        position = plain(decode_cursor(text))
+    except (InvalidError, JsonValueError):
+        position = None
+    # What a forged one holds must not reach the database.
+    parts = cast(list[Any], position if isinstance(position, list) else [position])
+    if all(isinstance(part, str) or (type(part) is int and abs(part) <= MAX_INT) for part in parts):
+        return text
+    raise PydanticCustomError("cursor", "it is not a cursor of this list; use next_cursor of the page before")
+
+
+_UUID_FORMAT = {"format": "uuid"}
+
+ServicesDep = Annotated[Services, Depends(_services)]
+UserId = Annotated[str, Depends(_user_id)]
+
+GraphId = Annotated[str, Path(json_schema_extra=_UUID_FORMAT), AfterValidator(_check_uuid)]
+ExecutionId = Annotated[str, Path(json_schema_extra=_UUID_FORMAT), AfterValidator(_check_uuid)]
+VersionInPath = Annotated[int, Path(ge=1, le=MAX_INT)]
+Version = Annotated[int | None, Query(ge=1, le=MAX_INT, description="Version of the graph; the active one by default.")]
+NewIds = Annotated[bool, Query(description="Give new ids to the graph, its nodes and links.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items of the page.")]
+Cursor = Annotated[
+    str | None, Query(description="`next_cursor` of the page before."), AfterValidator(lambda c: c and _check_cursor(c))
+]
+IdempotencyKey = Annotated[
+    str | None, Header(description="A second request with this key answers with the first one's execution.")
+]

@@ -1,0 +1,68 @@
+"""Keeps other sites' pages out of a server that has no accounts, and characters out that no database stores.
+
+A page from anywhere may send requests to this machine.  What tells them apart is the ``Origin`` that browsers add,
+and the ``Host`` when a foreign name was made to point here.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from autogpt_server.errors import Problem
+from autogpt_server.server.problems import FORBIDDEN, INVALID, problem_response
+from autogpt_server.service.listen import is_loopback
+
+
+class Doorkeeper:
+    """ASGI middleware that lets requests of this machine in, and no page of another site.
+
+    Args:
+        app: Behind the door.
+        host: Under which the server listens; it counts as a name of this machine.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app, self._own_host = app, host.lower()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        refusal = None
+        if not self._is_ours(host):
+            detail = "The Host header does not name this machine; use http://localhost or http://127.0.0.1."
+            refusal = problem_response(FORBIDDEN, detail)
+        elif origin is not None and not _is_same_site(origin, host):
+            refusal = problem_response(FORBIDDEN, "Requests from pages of other sites are not answered.")
+        elif place := _unstorable(scope):
+            problem = Problem(place, "holds a NUL character", "remove it")
+            refusal = problem_response(INVALID, "The request was refused.", [problem])
+        await (refusal or self._app)(scope, receive, send)
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            return False
+        return name is not None and (is_loopback(name) or name == self._own_host)
+
+
+def _is_same_site(origin: str, host: str) -> bool:
+    return origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+
+
+def _unstorable(scope: Scope) -> str | None:
+    """Name the part of the address that holds a NUL, escaped or not."""
+    if "\0" in scope["path"]:
+        return "path"
+    query = scope["query_string"].decode("latin-1")
+    if "\0" in query or "%00" in query:
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if "\0" in name or "\0" in value:
+                return name.replace("\0", "\ufffd")
+    return None

@@ -1,0 +1,59 @@
+"""The REST application: routes below ``/api``, Swagger UI, and what stands before them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from starlette.responses import RedirectResponse
+
+from autogpt_server.server.api import blocks, executions, graphs, health
+from autogpt_server.server.body_limit import BodyLimit
+from autogpt_server.server.doorkeeper import Doorkeeper
+from autogpt_server.server.openapi import PROBLEMS, describe
+from autogpt_server.server.problems import LastResort, add_handlers
+from autogpt_server.server.services import open_services
+from autogpt_server.server.swagger import add_swagger
+from autogpt_server.server.version import VERSION
+from autogpt_server.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application.  Its lifespan opens and closes everything it works with.
+
+    ``app.state.stopping`` is an event; setting it on the loop ends what would go on for long, event streams above all.
+    """
+    stopping = asyncio.Event()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        async with open_services(settings, stopping) as services:
+            app.state.services = services
+            yield
+            stopping.set()
+
+    app = FastAPI(
+        title="AutoGPT server",
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.stopping = stopping
+    add_handlers(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Doorkeeper, host=settings.host)
+    app.add_middleware(LastResort)
+
+    api = APIRouter(prefix="/api", responses=PROBLEMS)
+    for part in (blocks, graphs, executions, health):
+        api.include_router(part.router)
+    app.include_router(api)
+    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+    add_swagger(app)
+    describe(app)
+    return app

@@ -1,0 +1,92 @@
+"""What the request handlers work with, opened and closed with the application."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from autogpt_server.blocks.registry import load_registry
+from autogpt_server.data.blocks import sync_blocks
+from autogpt_server.data.database import Database
+from autogpt_server.data.executions import Executions
+from autogpt_server.data.leases import Leases
+from autogpt_server.data.prisma_client import Prisma, connect
+from autogpt_server.data.users import ensure_default_user
+from autogpt_server.executor.submit import Submitter
+from autogpt_server.model.block import BlockRegistry
+from autogpt_server.model.check import Limits
+from autogpt_server.server.block_calls import BlockCalls
+from autogpt_server.server.block_names import BlockNames
+from autogpt_server.server.events import EventStreams
+from autogpt_server.server.executor_watch import ExecutorWatch
+from autogpt_server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that outlives a request."""
+
+    settings: Settings
+    registry: BlockRegistry
+    #: For what people name and edit.
+    prisma: Prisma
+    #: For everything else; blocking, so call it in threads.
+    database: Database
+    executions: Executions
+    submitter: Submitter
+    block_names: BlockNames
+    block_calls: BlockCalls
+    events: EventStreams
+    executors: ExecutorWatch
+    started_at: float
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.settings.max_nodes, self.settings.max_links)
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGenerator[Services]:
+    """Open everything, and make sure that the default user and the rows of the blocks exist.
+
+    Args:
+        settings: Of the server.
+        stopping: Set when the server begins to stop; ends what would go on for long.
+
+    Raises:
+        Unavailable: The query engine or the database does not answer.
+        InvalidError: A setting names blocks that cannot be used.
+    """
+    registry = load_registry(settings.blocks)
+    async with AsyncExitStack() as stack:
+        prisma = await connect(settings)
+        stack.push_async_callback(prisma.disconnect)
+        await ensure_default_user(prisma)
+        await sync_blocks(prisma, registry)
+        database = Database.from_settings(settings)
+        stack.callback(database.close)
+        submitter = Submitter(settings, registry, database)
+        stack.push_async_callback(submitter.close)
+        executions, block_names = Executions(database), BlockNames(database)
+        executors = ExecutorWatch(Leases(database), settings.executor_lease_seconds)
+        events = EventStreams(executions, block_names, stopping)
+        block_calls = BlockCalls(settings)
+        stack.push_async_callback(events.close)
+        stack.callback(block_calls.close)
+        await stack.enter_async_context(executors.watching())
+        yield Services(
+            settings=settings,
+            registry=registry,
+            prisma=prisma,
+            database=database,
+            executions=executions,
+            submitter=submitter,
+            block_names=block_names,
+            block_calls=block_calls,
+            events=events,
+            executors=executors,
+            started_at=time.monotonic(),
+        )

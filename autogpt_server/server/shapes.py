@@ -1,0 +1,209 @@
+"""What the REST interface answers.  Clients rely on these fields; more may come beside them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autogpt_server.data.pages import Page
+from autogpt_server.errors import Problem
+from autogpt_server.model.block import Block
+from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeExecution, Outputs
+from autogpt_server.model.graph import Graph
+from autogpt_server.server.block_names import Names
+
+T = TypeVar("T")
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Listing(Shape, Generic[T]):
+    """A page of a list."""
+
+    items: list[T]
+    next_cursor: str | None = Field(description="Leads to the next page; null on the last one.")
+
+    @classmethod
+    def of(cls, page: Page[T]) -> Self:
+        return cls(items=page.items, next_cursor=page.next_cursor)
+
+
+class ProblemItem(Shape):
+    path: str = Field(description="The place in the input, as its author wrote it.")
+    message: str
+    fix: str | None = None
+
+
+class ProblemAnswer(Shape):
+    """Every error is answered with this (RFC 9457)."""
+
+    type: str = Field(description="Stable: what kind of problem this is.")
+    title: str
+    status: int
+    detail: str
+    errors: list[ProblemItem] = Field(description="Every single problem that was found.")
+
+
+class BlockShape(Shape):
+    """A block: its input and output pins are the properties of the two schemas."""
+
+    id: str
+    name: str
+    description: str
+    categories: list[str]
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+    static_output: bool = Field(description="Links that leave it keep their last value.")
+    pure: bool = Field(description="It has no effect outside.")
+
+    @classmethod
+    def of(cls, block: Block) -> Self:
+        return cls(
+            id=block.id,
+            name=block.name,
+            description=block.description,
+            categories=sorted(block.categories),
+            input_schema=block.input_schema,
+            output_schema=block.output_schema,
+            static_output=block.static_output,
+            pure=block.pure,
+        )
+
+
+class StoredGraph(Graph):
+    """A graph as it was stored, and what was ignored in the document that it came from."""
+
+    warnings: list[ProblemItem] = []
+
+    @classmethod
+    def of(cls, graph: Graph, warnings: tuple[Problem, ...]) -> Self:
+        items = [ProblemItem(path=w.path, message=w.message, fix=w.fix) for w in warnings]
+        return cls(**dict(graph), warnings=items)
+
+
+class Accepted(Shape):
+    id: str
+    status: ExecutionStatus
+
+
+class AcceptedBatch(Shape):
+    ids: list[str] = Field(description="In the order of the inputs.")
+
+
+class NodeExecutionShape(Shape):
+    id: str
+    node_id: str
+    block_name: str
+    sequence: int | None = Field(description="Its place in the order of ends; null while it runs.")
+    status: ExecutionStatus
+    input_data: dict[str, Any]
+    output_data: dict[str, list[Any]] = Field(description="Values by pin, in the order they were yielded.")
+    error: str | None
+    attempt: int
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, node: NodeExecution, names: Names) -> Self:
+        return cls(
+            id=node.id,
+            node_id=node.node_id,
+            block_name=names.get(node.node_id, ""),
+            sequence=node.sequence,
+            status=node.status,
+            input_data=node.input_data,
+            output_data=by_pin(node.output_data),
+            error=node.error,
+            attempt=node.attempt,
+            queued_at=node.queued_at,
+            started_at=node.started_at,
+            ended_at=node.ended_at,
+        )
+
+
+class ExecutionShape(Shape):
+    id: str
+    graph_id: str
+    graph_version: int
+    status: ExecutionStatus
+    inputs: dict[str, Any]
+    outputs: dict[str, list[Any]] = Field(description="Values by output name, in the order they came.")
+    error: str | None
+    attempt: int
+    stats: dict[str, Any]
+    revision: int = Field(description="Raised by every change of it or of its node executions.")
+    parent_execution_id: str | None = Field(description="The execution that this one is a part of.")
+    stop_requested_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, execution: GraphExecution, **more: Any) -> Self:
+        return cls(
+            id=execution.id,
+            graph_id=execution.graph_id,
+            graph_version=execution.graph_version,
+            status=execution.status,
+            inputs=execution.inputs,
+            outputs=execution.outputs,
+            error=execution.error,
+            attempt=execution.attempt,
+            stats=execution.stats,
+            revision=execution.revision,
+            parent_execution_id=execution.parent_execution_id,
+            stop_requested_at=execution.stop_requested_at,
+            created_at=execution.created_at,
+            started_at=execution.started_at,
+            ended_at=execution.ended_at,
+            **more,
+        )
+
+
+class ExecutionDetails(ExecutionShape):
+    node_executions: Listing[NodeExecutionShape]
+
+
+class Event(Shape):
+    """What changed; ``sequence`` is the execution's revision at that change."""
+
+    sequence: int
+    type: Literal["graph_execution", "node_execution"]
+    execution: ExecutionShape | NodeExecutionShape
+
+
+class Part(Shape):
+    """How one part of the server is."""
+
+    status: Literal["ok", "unavailable"]
+    detail: str
+    answer_seconds: float = Field(description="How long the look at it took.")
+
+
+class ExecutorsPart(Part):
+    alive: int = Field(description="Executor processes whose lease holds.")
+    oldest_beat_seconds: float | None = Field(description="Age of the oldest last beat among them.")
+
+
+class Health(Shape):
+    """How the server is, now."""
+
+    status: Literal["ok", "unavailable"]
+    version: str
+    uptime_seconds: float
+    database: Part
+    query_engine: Part
+    executors: ExecutorsPart
+
+
+def by_pin(outputs: Outputs) -> dict[str, list[Any]]:
+    """Group (pin, value) pairs by pin, keeping the order within each."""
+    values: dict[str, list[Any]] = {}
+    for pin, value in outputs:
+        values.setdefault(pin, []).append(value)
+    return values
