@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from autogpt_server.errors import InvalidError, Problem
-from autogpt_server.model.jsonvalue import dumps, loads
+from autogpt_server.model.jsonvalue import dumps, loads, plain
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def decode_cursor(cursor: str) -> Any:
         if len(cursor) > _MAX_CURSOR:
             raise ValueError("too long")
         padded = cursor + "=" * (-len(cursor) % 4)
-        return loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
+        return plain(loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True)))
     except (ValueError, binascii.Error) as error:
         raise bad_cursor() from error
 

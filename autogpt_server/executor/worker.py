@@ -70,6 +70,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
         self._lease_is_lost = False
 
     async def run(self, ready: Callable[[Lease], None]) -> bool:
@@ -107,7 +108,9 @@ class Worker:
             await self._claim_until_stopped(lease, committer, sub_graphs, nodes)
             await self._drain(lease, committer)
         finally:
-            beating.cancel()
+            self._ended.set()
+            # Not cancelled: its thread would go on with a database that is about to be closed.
+            await beating
             nudges.close()
             await sub_graphs.close()
             await submitter.close()
@@ -211,8 +214,7 @@ class Worker:
 
     async def _beat(self, lease: Lease) -> None:
         """Bump the beat while nothing else is committed.  On the loop: a loop that hangs must look dead."""
-        while True:
-            await asyncio.sleep(self._settings.executor_lease_seconds / _BEATS_PER_LEASE)
+        while not await self._ends_within(self._settings.executor_lease_seconds / _BEATS_PER_LEASE):
             try:
                 await asyncio.to_thread(self._bump, lease)
             except LeaseLost:
@@ -220,6 +222,13 @@ class Worker:
                 return
             except Unavailable as error:
                 log.warning("cannot beat, trying again: %s", error)
+
+    async def _ends_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._ended.wait()
+        except TimeoutError:
+            return False
 
     def _bump(self, lease: Lease) -> None:
         with self._db.write() as connection:

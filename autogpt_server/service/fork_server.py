@@ -7,6 +7,7 @@ in the place of multiprocess' own.  Standard library and multiprocess only: the 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -16,9 +17,12 @@ import sys
 import threading
 from collections.abc import Iterable
 
-from multiprocess import connection, forkserver, resource_tracker
+from multiprocess import connection, forkserver, resource_tracker, util
 
 __all__ = ["FORK_SERVER", "MachineForkServer", "serve"]
+
+#: Seconds that the fork server gets to end when the process that started it does.
+_LEAVE_SECONDS = 1.0
 
 _BOOT = """import sys
 sys.path[:] = {path!r}
@@ -80,6 +84,15 @@ class MachineForkServer(forkserver.ForkServer):
             finally:
                 os.close(alive_read)
         self._forkserver_address, self._forkserver_alive_fd = address, alive_write
+        # Runs at the end of this process, after what it started has been stopped.
+        util.Finalize(None, self._leave, exitpriority=-1)
+
+    def _leave(self) -> None:
+        """Let the fork server end, and take leave of it."""
+        if self.is_alive() and self._server is not None:
+            os.close(self._forkserver_alive_fd)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._server.wait(_LEAVE_SECONDS)
 
 
 def serve(listener_fd: int, alive_fd: int, modules: Iterable[str]) -> None:
