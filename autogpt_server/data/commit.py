@@ -55,6 +55,7 @@ class GroupCommitter(Generic[Item, Result]):
         patience: Seconds to keep trying while the database is away before the waiting items fail with
             ``Unavailable``; None keeps trying until ``close``.
         on_lease_lost: Called on the loop when ``write`` raised ``LeaseLost``; nothing is written after that.
+        on_committed: Called by the writing thread with what became durable.  Must neither raise nor wait.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class GroupCommitter(Generic[Item, Result]):
         owner: Callable[[Item], str],
         patience: float | None,
         on_lease_lost: Callable[[], None] | None = None,
+        on_committed: Callable[[list[Item]], None] | None = None,
     ) -> None:
         self._database, self._write, self._owner = database, write, owner
-        self._patience, self._on_lease_lost = patience, on_lease_lost
+        self._patience, self._on_lease_lost, self._on_committed = patience, on_lease_lost, on_committed
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._wake = threading.Condition()
@@ -129,6 +131,8 @@ class GroupCommitter(Generic[Item, Result]):
             self._commit([w for w in batch if self._owner(w.item) not in half])
             return
         self._call(lambda: [_resolve(w.future, r) for w, r in zip(batch, results, strict=True)])
+        if self._on_committed is not None:
+            self._on_committed([w.item for w in batch])
 
     def _write_patiently(self, items: list[Item]) -> list[Result]:
         pause, end = _FIRST_PAUSE, None if self._patience is None else time.monotonic() + self._patience

@@ -17,8 +17,8 @@ from autogpt_server.data.database import Database
 from autogpt_server.data.leases import Holder, Lease, Leases, machine_name
 from autogpt_server.data.queue import ExecutionQueue
 from autogpt_server.errors import Unavailable
+from autogpt_server.events.nudge import Topic, send_nudge
 from autogpt_server.executor.executor_process import ExecutorProcess
-from autogpt_server.executor.nudge import send_nudge
 from autogpt_server.executor.running_nodes import read_marks
 from autogpt_server.executor.worker import marks_path
 from autogpt_server.service.child import ProcessEnded
@@ -173,7 +173,7 @@ class ExecutorPool:
         self._watched.pop(lease, None)
         if rescued.requeued or rescued.parked:
             log.warning("rescued %d executions, gave up %d", rescued.requeued, len(rescued.parked))
-            send_nudge(self._settings.run_dir)
+            send_nudge(self._settings.run_dir, Topic.QUEUE)
         return True
 
     def _look(self) -> None:

@@ -15,7 +15,7 @@ from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.data.queue import ExecutionQueue, NewExecution, inputs_text
 from autogpt_server.errors import InvalidError, Problem
-from autogpt_server.executor.nudge import send_nudge
+from autogpt_server.events.nudge import Topic, send_nudge
 from autogpt_server.model.block import BlockRegistry
 from autogpt_server.model.check import check_inputs
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution
@@ -126,6 +126,7 @@ class Submitter:
         """
         await asyncio.to_thread(self._queue.request_stop, user_id, execution_id)
         self._nudge()
+        send_nudge(self._settings.run_dir, Topic.CHANGES, [execution_id])
         return await asyncio.to_thread(self._executions.get, user_id, execution_id)
 
     async def close(self) -> None:
@@ -138,7 +139,7 @@ class Submitter:
         return accepted
 
     def _nudge(self) -> None:
-        send_nudge(self._settings.run_dir)
+        send_nudge(self._settings.run_dir, Topic.QUEUE)
 
     async def _graph(self, user_id: str, graph_id: str, version: int | None) -> Graph:
         """Find what a user may execute.  Versions never change, so only the look for the right one is repeated."""

@@ -17,11 +17,11 @@ from autogpt_server.data.leases import Lease, Leases, machine_name
 from autogpt_server.data.queue import Claimed, ExecutionQueue
 from autogpt_server.data.records import Record, recorder
 from autogpt_server.errors import Unavailable
+from autogpt_server.events.nudge import NudgeReceiver, Topic, send_nudge
 from autogpt_server.executor.compiled_graphs import CompiledGraphs
 from autogpt_server.executor.context import ExecutionScope, parse_networks
 from autogpt_server.executor.graph_executor import GraphExecutor
 from autogpt_server.executor.node_executor import NodeExecutor, OutputLimits
-from autogpt_server.executor.nudge import NudgeReceiver
 from autogpt_server.executor.running_nodes import RunningNodes
 from autogpt_server.executor.sub_graphs import SubGraphs
 from autogpt_server.executor.submit import Submitter
@@ -90,10 +90,11 @@ class Worker:
             owner=lambda record: record.execution_id,
             patience=None,
             on_lease_lost=self._lose_lease,
+            on_committed=lambda records: send_nudge(run_folder, Topic.CHANGES, {r.execution_id for r in records}),
         )
         submitter = Submitter(self._settings, self._registry, self._db)
         sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth)
-        nudges = NudgeReceiver(run_folder, f"executor-{os.getpid()}")
+        nudges = NudgeReceiver(run_folder, Topic.QUEUE, f"executor-{os.getpid()}")
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="block")
         nodes = NodeExecutor(
             threads,
@@ -101,7 +102,7 @@ class Worker:
             OutputLimits(self._settings.max_node_outputs, self._settings.max_node_output_bytes),
             self._settings.node_timeout_seconds,
         )
-        await nudges.open(self._wake.set)
+        await nudges.open(lambda _: self._wake.set())
         beating = asyncio.create_task(self._beat(lease))
         ready(lease)
         try:

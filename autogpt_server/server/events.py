@@ -1,5 +1,6 @@
 """The events of an execution, read from its rows: every change by a commit has the execution's next revision.
 
+A nudge says when to look; without one, streams look by themselves now and then.
 Nothing is kept per client but the revision that it has seen, so a client may come back to any server at any time.
 States between two looks collapse into the latest.
 """
@@ -26,9 +27,8 @@ log = logging.getLogger(__name__)
 BEGINNING = -1
 #: Threads that look for all streams; apart from those of other requests, which must not wait for streams.
 _THREADS = 4
-#: Seconds between two looks of a stream: after a change, and at most when nothing changes.
-_SHORTEST_WAIT, _LONGEST_WAIT = 0.05, 0.5
-_SLOWING = 1.25
+#: Seconds between two looks of a stream that is not nudged.
+_LOOK_SECONDS = 0.5
 
 
 class EventStreams:
@@ -43,6 +43,13 @@ class EventStreams:
     def __init__(self, executions: Executions, block_names: BlockNames, stopping: asyncio.Event) -> None:
         self._executions, self._block_names, self._stopping = executions, block_names, stopping
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="events")
+        self._followers: dict[str, set[asyncio.Event]] = {}
+
+    def wake(self, execution_ids: Iterable[str]) -> None:
+        """Let the streams of these executions look now."""
+        for execution_id in execution_ids:
+            for changed in self._followers.get(execution_id, ()):
+                changed.set()
 
     async def close(self) -> None:
         """Wait for looks that are under way: they hold connections."""
@@ -54,14 +61,27 @@ class EventStreams:
         Only the last event of a revision has an id: a client that was cut off between two of them gets all of that
         revision again, and misses none.
         """
+        changed = asyncio.Event()
+        followers = self._followers.setdefault(execution_id, set())
+        followers.add(changed)
+        try:
+            async for event in self._follow(execution_id, after, changed):
+                yield event
+        finally:
+            followers.discard(changed)
+            if not followers:
+                self._followers.pop(execution_id, None)
+
+    async def _follow(self, execution_id: str, after: int, changed: asyncio.Event) -> AsyncGenerator[ServerSentEvent]:
         told: str | None = None
-        wait = _SHORTEST_WAIT
         while not self._stopping.is_set():
+            # Before the look: a change that comes during it leads to another.
+            changed.clear()
             try:
                 execution, nodes = await self._look(execution_id, after)
             except Unavailable as error:
                 log.warning("cannot look for events, trying again: %s", error)
-                await self._pause(_LONGEST_WAIT)
+                await self._pause(changed)
                 continue
             # Of very many changes the oldest come first, without those that the execution's own state belongs to.
             revision = nodes[-1].revision if nodes else execution.revision
@@ -74,12 +94,11 @@ class EventStreams:
                 told = state
             for event in _encoded(events):
                 yield event
-            wait = _SHORTEST_WAIT if revision > after else min(wait * _SLOWING, _LONGEST_WAIT)
             after = max(after, revision)
             if is_whole and execution.status.is_final:
                 return
             if is_whole:
-                await self._pause(wait)
+                await self._pause(changed)
 
     async def _look(self, execution_id: str, after: int) -> tuple[GraphExecution, list[NodeExecution]]:
         loop = asyncio.get_running_loop()
@@ -92,10 +111,11 @@ class EventStreams:
             for node in nodes
         ]
 
-    async def _pause(self, seconds: float) -> None:
+    @staticmethod
+    async def _pause(changed: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await changed.wait()
 
 
 def _encoded(events: list[Event]) -> Iterable[ServerSentEvent]:

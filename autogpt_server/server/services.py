@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,7 @@ from autogpt_server.data.executions import Executions
 from autogpt_server.data.leases import Leases
 from autogpt_server.data.prisma_client import Prisma, connect
 from autogpt_server.data.users import ensure_default_user
+from autogpt_server.events.nudge import NudgeReceiver, Topic
 from autogpt_server.executor.submit import Submitter
 from autogpt_server.model.block import BlockRegistry
 from autogpt_server.model.check import Limits
@@ -22,6 +24,7 @@ from autogpt_server.server.block_calls import BlockCalls
 from autogpt_server.server.block_names import BlockNames
 from autogpt_server.server.events import EventStreams
 from autogpt_server.server.executor_watch import ExecutorWatch
+from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
 
 
@@ -73,6 +76,9 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
         executions, block_names = Executions(database), BlockNames(database)
         executors = ExecutorWatch(Leases(database), settings.executor_lease_seconds)
         events = EventStreams(executions, block_names, stopping)
+        nudges = NudgeReceiver(open_run_folder(settings), Topic.CHANGES, f"server-{os.getpid()}")
+        await nudges.open(events.wake)
+        stack.callback(nudges.close)
         block_calls = BlockCalls(settings)
         stack.push_async_callback(events.close)
         stack.callback(block_calls.close)
