@@ -40,6 +40,12 @@ _SLICE_SECONDS = 0.005
 _MAX_PENDING = 1000
 
 
+#: Characters of the reason why an execution broke off.
+_MAX_REASON = 2000
+#: Seconds between two tries to read an execution while the database is away.
+_RETRY_SECONDS = 0.5
+
+
 class _NotOurs(Exception):
     """The execution was taken over, or ended by somebody else: drop it and write nothing more."""
 
@@ -97,20 +103,30 @@ class GraphExecutor:
 
     async def _run(self) -> None:
         try:
-            wiring = await self._prepare()
+            wiring = await self._prepare_patiently()
             await self._loop(wiring)
             ending = await self._finish(wiring)
+            await self._commit(ending)
         except (_NotOurs, LeaseLost, Unavailable, asyncio.CancelledError):
             raise
-        except ServerError as error:
-            ending = Ending(ExecutionStatus.FAILED, "{}", "{}", storable_text(str(error)))
         except Exception as error:
-            # Rows that cannot be stored, or a defect of ours: this execution ends, its neighbours go on.
-            log.exception("the execution broke off")
+            # A graph that cannot run, rows that cannot be stored, or a defect of ours: this execution ends, its
+            # neighbours go on.
+            reason = str(error) if isinstance(error, ServerError) else f"internal error: {error}"
+            log.warning("the execution broke off: %s", type(error).__name__, exc_info=error)
             self._pending.clear()
-            ending = Ending(ExecutionStatus.FAILED, "{}", "{}", storable_text(f"internal error: {error}"[:2000]))
-        await self._commit(ending)
+            ending = Ending(ExecutionStatus.FAILED, "{}", "{}", storable_text(reason[:_MAX_REASON]))
+            await self._commit(ending)
         log.info("execution ended %s", ending.status)
+
+    async def _prepare_patiently(self) -> Wiring:
+        """Prepare, however long the database is away: what was claimed is ours until we say how it ended."""
+        while True:
+            try:
+                return await self._prepare()
+            except Unavailable as error:
+                log.warning("cannot read the execution, trying again: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _prepare(self) -> Wiring:
         claimed = self._claimed

@@ -144,7 +144,7 @@ class Worker:
             free = min(concurrency - busy, _CLAIM_BATCH)
             claimed = await self._claim(lease, free) if free > 0 else []
             for one in claimed:
-                self._start(one, committer, sub_graphs, nodes)
+                self._start(one, lease, committer, sub_graphs, nodes)
             if self._quarantine and not self._active:
                 return
             if claimed and len(claimed) == free:
@@ -164,7 +164,12 @@ class Worker:
         return []
 
     def _start(
-        self, claimed: Claimed, committer: GroupCommitter[Record, bool], sub_graphs: SubGraphs, nodes: NodeExecutor
+        self,
+        claimed: Claimed,
+        lease: Lease,
+        committer: GroupCommitter[Record, bool],
+        sub_graphs: SubGraphs,
+        nodes: NodeExecutor,
     ) -> None:
         scope = ExecutionScope(
             user_id=claimed.user_id,
@@ -179,18 +184,20 @@ class Worker:
         )
         self._active[claimed.id] = executor
         with bound_contextvars(execution_id=claimed.id):
-            task = asyncio.create_task(self._execute(claimed, executor))
+            task = asyncio.create_task(self._execute(lease, claimed, executor))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _execute(self, claimed: Claimed, executor: GraphExecutor) -> None:
+    async def _execute(self, lease: Lease, claimed: Claimed, executor: GraphExecutor) -> None:
         try:
             await executor.run()
         except asyncio.CancelledError:
             raise
         except Exception:
-            # One execution must not end the process that runs the others; it is rescued with the lease.
-            log.exception("the run of an execution broke off")
+            # One execution must not end the process that runs the others, and must not stay RUNNING without a run.
+            log.exception("the run of an execution broke off; it is handed back")
+            await asyncio.sleep(_POLL_SECONDS)
+            await self._patiently(lambda: asyncio.to_thread(self._queue.hand_back, lease, [claimed.id]))
         finally:
             self._active.pop(claimed.id, None)
             self._wake.set()

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from autogpt_server.errors import GraphNotFound, InvalidError
+from autogpt_server.data.graph_versions import load_version
+from autogpt_server.data.records import Record, recorder
+from autogpt_server.errors import GraphNotFound, InvalidError, Unavailable
+from autogpt_server.executor import compiled_graphs
 from autogpt_server.model.execution import ExecutionStatus
+from autogpt_server.model.graph import Graph
 from autogpt_server.model.ids import DEFAULT_USER_ID, new_id
 from tests.executor.conftest import Bench
 from tests.make_graph import make_graph, node_id, store_graph
@@ -239,3 +243,48 @@ async def test_a_history_that_differs_ends_the_execution_instead_of_guessing(ben
     await asyncio.wait_for(task, 20)
     assert execution.status is FAILED
     assert "history differs" in (execution.error or "")
+
+
+async def test_a_database_that_is_away_when_an_execution_is_read_only_delays_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def load(*key: Any) -> Graph:
+        looks.append(1)
+        if len(looks) == 1:
+            raise Unavailable("away")
+        return load_version(*key)
+
+    monkeypatch.setattr(compiled_graphs, "load_version", load)
+    graph = bench.store({"out": ("AgentOutputBlock", {"name": "n", "value": 1})})
+    worker = bench.worker(drain_seconds=0)
+    task = asyncio.create_task(worker.run(lambda lease: None))
+    execution = await bench.ended(await bench.submit(graph))
+    worker.stop()
+    await asyncio.wait_for(task, 20)
+    assert (execution.status, execution.attempt, len(looks)) == (COMPLETED, 1, 2)
+
+
+async def test_an_execution_whose_end_cannot_be_stored_fails_with_the_reason(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recorder_that_refuses(*args: Any) -> Any:
+        write = recorder(*args)
+
+        def refusing(connection: Any, records: list[Record]) -> list[bool]:
+            if any(r.ending is not None and r.ending.status is COMPLETED for r in records):
+                raise ValueError("too much for one row")
+            return write(connection, records)
+
+        return refusing
+
+    monkeypatch.setattr("autogpt_server.executor.worker.recorder", recorder_that_refuses)
+    graph = bench.store({"out": ("AgentOutputBlock", {"name": "n", "value": 1})})
+    worker = bench.worker(drain_seconds=0)
+    task = asyncio.create_task(worker.run(lambda lease: None))
+    execution = await bench.ended(await bench.submit(graph))
+    worker.stop()
+    await asyncio.wait_for(task, 20)
+    assert execution.status is FAILED
+    assert "too much for one row" in (execution.error or "")
