@@ -31,7 +31,7 @@ export async function listen(server, options) {
 async function removeStale(path) {
   const end = performance.now() + LEAVE_LIMIT;
   while (await isAnswered(path)) {
-    if (performance.now() > end) throw new Error(`another engine already listens on ${path}`);
+    if (performance.now() > end) throw new Error(`another server already listens on ${path}; stop it, or set AUTOGPT_DATA_DIR to another folder`);
     await sleep(LEAVE_INTERVAL);
   }
   rmSync(path, { force: true });

@@ -17,7 +17,7 @@ from autogpt_server.data import sqlite
 from autogpt_server.data.file_lock import FileLock
 from autogpt_server.data.migration_files import Migration
 from autogpt_server.data.urls import DatabaseUrl
-from autogpt_server.errors import Unavailable
+from autogpt_server.errors import InvalidError, Problem, Unavailable
 
 #: Seconds that a migration waits for another process that migrates or writes.
 WAIT_SECONDS = 30.0
@@ -70,6 +70,7 @@ def open_log(url: DatabaseUrl) -> MigrationLog:
 
     Raises:
         Unavailable: It does not answer.
+        InvalidError: The file is no database, or damaged.
     """
     return SqliteLog(url) if url.provider == "sqlite" else PostgresqlLog(url)
 
@@ -84,8 +85,13 @@ class SqliteLog:
             # Turning WAL on is the one thing that SQLite does not wait for by itself.
             with self._lock.hold(WAIT_SECONDS):
                 self._connection = sqlite.connect(url.path, self._driver)
+            self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         except (OSError, self._driver.OperationalError) as error:
             raise Unavailable(f"the database {url.path} cannot be opened: {error}") from error
+        except self._driver.DatabaseError as error:
+            # Waiting does not mend what is no database, or a damaged one.
+            fix = "restore the file from a backup, or name another one by DATABASE_URL"
+            raise InvalidError("The database cannot be used.", [Problem(str(url.path), str(error), fix)]) from error
 
     def applied(self) -> list[Applied]:
         known = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_prisma_migrations'").fetchall()

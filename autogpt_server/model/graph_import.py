@@ -6,11 +6,11 @@ Exports repeat links inside nodes, know blocks by old ids, carry sub-graphs, and
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from autogpt_server.errors import InvalidError, Problem
-from autogpt_server.model.block import EXECUTOR_BLOCK, Block, BlockRegistry
+from autogpt_server.model.block import ERROR_PIN, EXECUTOR_BLOCK, Block, BlockRegistry
 from autogpt_server.model.check import Limits, Places, check_graph
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.graph_document import Findings, GraphFields, LinkFields, NodeFields, read_graph
@@ -24,7 +24,8 @@ MAX_PROBLEMS = 100
 #: Sub-graphs that one document may carry.
 MAX_SUB_GRAPHS = 100
 
-_GRAPH_PIN, _VERSION_PIN = "graph_id", "graph_version"
+#: Pins of the block that executes a graph; older exports know its inputs by another name.
+_GRAPH_PIN, _VERSION_PIN, _INPUTS_PIN, _OLD_INPUTS_PIN = "graph_id", "graph_version", "inputs", "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ def _assemble(
 ) -> tuple[Graph, Places]:
     """Make the graph: blocks found by any id or name they ever had, links once each."""
     links = _distinct_links(fields)
+    if fields.is_export:
+        links = _sub_graph_pins(links, fields.nodes, registry)
     linked: dict[str, set[str]] = {}
     for link in links:
         linked.setdefault(link.sink_id, set()).add(link.sink_name)
@@ -184,6 +187,29 @@ def _distinct_links(fields: GraphFields) -> list[LinkFields]:
     return distinct
 
 
+def _sub_graph_pins(links: list[LinkFields], nodes: Iterable[NodeFields], registry: BlockRegistry) -> list[LinkFields]:
+    """Let links name parts of ``inputs`` and ``outputs`` where an export names pins of the executed graph itself."""
+    executors = {node.id: block for node in nodes if (block := _find_block(node, registry)) and _executes(block)}
+    renamed: list[LinkFields] = []
+    for link in links:
+        source, sink = executors.get(link.source_id), executors.get(link.sink_id)
+        if source is not None and base_name(link.source_name) not in {*source.Output.model_fields, ERROR_PIN}:
+            link = replace(link, source_name=f"outputs_#_{link.source_name}")
+        if sink is not None and base_name(link.sink_name) not in sink.Input.model_fields:
+            link = replace(link, sink_name=f"inputs_#_{link.sink_name}")
+        renamed.append(link)
+    return renamed
+
+
+def _executes(block: Block) -> bool:
+    return block.name == EXECUTOR_BLOCK
+
+
+def _find_block(node: NodeFields, registry: BlockRegistry) -> Block | None:
+    by_name = registry.find(node.block_name) if node.block_name else None
+    return by_name or (registry.find(node.block_id) if node.block_id else None)
+
+
 @dataclass(slots=True)
 class _Defaults:
     """What has to be known to make sense of a node's defaults."""
@@ -196,10 +222,13 @@ class _Defaults:
     def read(self, node: NodeFields, block: Block) -> dict[str, Any]:
         """Return the defaults that this block takes; only from exports are others dropped."""
         defaults = node.input_default
-        if block.name == EXECUTOR_BLOCK and str(defaults.get(_GRAPH_PIN)) in self.graph_ids:
+        if _executes(block) and str(defaults.get(_GRAPH_PIN)) in self.graph_ids:
             defaults = {pin: value for pin, value in defaults.items() if pin != _VERSION_PIN}
         if not self.is_export:
             return defaults
+        if _executes(block) and _OLD_INPUTS_PIN in defaults:
+            defaults = {_INPUTS_PIN: defaults[_OLD_INPUTS_PIN], **defaults}
+            del defaults[_OLD_INPUTS_PIN]
         return {pin: value for pin, value in defaults.items() if self._keeps(node, block, pin, value)}
 
     def _keeps(self, node: NodeFields, block: Block, pin: str, value: Any) -> bool:
@@ -216,7 +245,7 @@ class _Defaults:
 
 def _assemble_node(node: NodeFields, registry: BlockRegistry, defaults: _Defaults) -> Node:
     by_id = registry.find(node.block_id) if node.block_id else None
-    block = (registry.find(node.block_name) if node.block_name else None) or by_id
+    block = _find_block(node, registry)
     if block is None:
         block_id, block_name, values = node.block_id, node.block_name, node.input_default
     else:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from setproctitle import setproctitle
 
 from autogpt_server import logs
-from autogpt_server.errors import InvalidError
+from autogpt_server.errors import InvalidError, ServerError
 from autogpt_server.service.child import REFUSED, Child, wait_any_child
 from autogpt_server.service.lifeline import Lifeline
 from autogpt_server.settings import Settings
@@ -259,6 +259,10 @@ def _report(name: str, error: Exception, is_ready: bool) -> int:
     if isinstance(error, InvalidError) and not is_ready:
         log.error("%s does not start: %s", name, error)
         return REFUSED
+    if isinstance(error, ServerError):
+        # Said on purpose, in words that need no traceback.
+        log.error("%s failed: %s", name, error)
+        return 1
     log.error("%s failed", name, exc_info=error)
     return 1
 

@@ -252,3 +252,9 @@ def test_looking_whether_there_is_something_to_do_imports_little(tmp_path: Path,
     command = [sys.executable, "-c", code, str(tmp_path), sqlite_url]
 
     assert subprocess.check_output(command, text=True).strip() == "[]"
+
+
+def test_a_file_that_is_no_database_is_refused_by_name(tmp_path: Path):
+    (tmp_path / "database.db").write_bytes(b"this is no database" * 1000)
+    with pytest.raises(InvalidError, match=r"database\.db.*not a database.*backup"):
+        migrate(make_settings(tmp_path, "file:database.db"))

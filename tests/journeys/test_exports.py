@@ -16,6 +16,7 @@ EXPORTS = Path(__file__).parents[1] / "data" / "exports"
         ("calculator-agent", {"Input": 8}, {"Output": [42]}),
         ("greeting-2024", {"language": "de"}, {"greeting": ["Guten Tag, World!"]}),
         ("links-inside-nodes", {"side": 3}, {"volume": [90]}),
+        ("sub-graph", {"N": 8}, {"Out": [42]}),
         ("links-inside-nodes", {"side": 3, "height": 2}, {"volume": [18]}),
     ],
 )
