@@ -6,8 +6,9 @@ Human lines on a terminal, JSON otherwise.  Inputs, outputs and secrets are neve
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars, merge_contextvars, unbind_contextvars
@@ -44,7 +45,7 @@ def configure(process: str, level: str = "info", style: Literal["auto", "human",
         if human
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _OwnStreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -52,11 +53,28 @@ def configure(process: str, level: str = "info", style: Literal["auto", "human",
         )
     )
     root = logging.getLogger()
+    for old in root.handlers:
+        if isinstance(old, _OwnStreamHandler):
+            old.close()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Talkative ones; prisma's records hold whole queries, and the database's address with its password.
     for noisy in ("httpx", "httpcore", "uvicorn.access", "asyncio", "prisma"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _OwnStreamHandler(logging.StreamHandler[TextIO]):
+    """Writes to standard error by a descriptor of its own: a block that closes ``sys.stderr`` must not silence us."""
+
+    def __init__(self) -> None:
+        super().__init__(os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace"))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the library's name)
+        """Lose a record rather than break whoever wrote it."""
+
+    def close(self) -> None:
+        super().close()
+        self.stream.close()
 
 
 def _named(process: str) -> structlog.typing.Processor:

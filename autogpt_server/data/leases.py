@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -19,6 +20,14 @@ from autogpt_server.data.commit import LeaseLost
 from autogpt_server.data.database import Database
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import new_id
+
+#: Attempts after which an execution whose processes keep dying, unmarked, is no longer thought innocent.
+_MANY_ATTEMPTS = 5
+
+_REQUEUE = """
+UPDATE "AgentGraphExecution" SET "status" = 'QUEUED', "executor" = NULL, "revision" = "revision" + 1
+WHERE "status" = 'RUNNING'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,22 @@ class Holder:
     host: str
     pid: int
     beat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A node execution whose code ran when its process died."""
+
+    node_execution_id: str
+    node_id: str
+    block_name: str
+
+    @property
+    def execution_id(self) -> str:
+        return self.node_execution_id.rpartition(".")[0]
+
+    def __str__(self) -> str:
+        return f"node {self.node_id} ({self.block_name})"
 
 
 class Leases:
@@ -98,13 +123,45 @@ class Leases:
         return {Lease(row[0], row[1]): Holder(row[2], row[3], row[4]) for row in rows}
 
     def end(self, lease: Lease) -> None:
-        """Give a lease back at an orderly stop, after its work is done or handed back."""
+        """Give a lease back at an orderly stop.  What its owner left RUNNING is queued again with it."""
         with self._db.write() as c:
+            c.exec_driver_sql(self._db.sql(f'{_REQUEUE} AND "executor" = ?'), (lease.id,))
             c.exec_driver_sql(
                 self._db.sql('DELETE FROM "Executor" WHERE "id" = ? AND "epoch" = ?'), (lease.id, lease.epoch)
             )
 
-    def rescue(self, lease: Lease, suspects: Collection[str], *, max_deaths: int, reason: str) -> Rescued:
+    def check_writable(self) -> None:
+        """Begin and end an empty transaction.
+
+        Raises:
+            Unavailable: It cannot begin.
+        """
+        with self._db.write():
+            pass
+
+    def requeue_orphans(self) -> int:
+        """Queue what is RUNNING under a lease that does not exist: it can neither go on nor be rescued.
+
+        Returns:
+            How many there were; 0 but for a defect, or hands in the table.
+        """
+        orphaned = '"executor" NOT IN (SELECT "id" FROM "Executor")'
+        with self._db.read() as c:
+            look = f'SELECT 1 FROM "AgentGraphExecution" WHERE "status" = \'RUNNING\' AND {orphaned} LIMIT 1'
+            if c.exec_driver_sql(look).first() is None:
+                return 0
+        with self._db.write() as c:
+            return c.exec_driver_sql(f"{_REQUEUE} AND {orphaned}").rowcount
+
+    def rescue(
+        self,
+        lease: Lease,
+        suspects: Collection[Suspect],
+        *,
+        max_deaths: int,
+        reason: str,
+        ran_alone: bool = False,
+    ) -> Rescued:
         """Take all executions from an executor that died and queue them again, in one transaction.
 
         Args:
@@ -113,10 +170,14 @@ class Leases:
                 and run alone from now on; the others are queued as if nothing had been.
             max_deaths: With this many an execution is parked: FAILED, with the reason.
             reason: How the process ended, for the error of what is parked.
+            ran_alone: The process ran one execution at a time: that one is to blame, whatever was marked.
+
+        A process may also die of something that nobody marked.  What was taken over so often that chance is no
+        explanation any more is then sent to run alone, too.
         """
-        by_execution: dict[str, list[str]] = {}
-        for suspect in sorted(suspects):
-            by_execution.setdefault(suspect.rpartition(".")[0], []).append(suspect)
+        by_execution: dict[str, list[Suspect]] = {}
+        for suspect in suspects:
+            by_execution.setdefault(suspect.execution_id, []).append(suspect)
         with self._db.write() as c:
             fenced = c.exec_driver_sql(
                 self._db.sql('UPDATE "Executor" SET "epoch" = "epoch" + 1 WHERE "id" = ? AND "epoch" = ?'),
@@ -126,12 +187,18 @@ class Leases:
                 return Rescued(0, ())
             rows = c.exec_driver_sql(
                 self._db.sql(
-                    'SELECT "id","deaths" FROM "AgentGraphExecution" WHERE "status" = \'RUNNING\' AND "executor" = ?'
+                    'SELECT "id","deaths","attempt" FROM "AgentGraphExecution" '
+                    'WHERE "status" = \'RUNNING\' AND "executor" = ?'
                 ),
                 (lease.id,),
             ).all()
-            parked = [row[0] for row in rows if row[0] in by_execution and row[1] + 1 >= max_deaths]
-            requeued = [(row[1] + (row[0] in by_execution), row[0]) for row in rows if row[0] not in parked]
+            blamed = {
+                row[0]
+                for row in rows
+                if row[0] in by_execution or ran_alone or (not suspects and row[2] >= _MANY_ATTEMPTS)
+            }
+            parked = [row[0] for row in rows if row[0] in blamed and row[1] + 1 >= max_deaths]
+            requeued = [(row[1] + (row[0] in blamed), row[0]) for row in rows if row[0] not in parked]
             if requeued:
                 c.exec_driver_sql(
                     self._db.sql(
@@ -141,27 +208,46 @@ class Leases:
                     requeued,
                 )
             for execution_id in parked:
-                self._park(c, execution_id, by_execution[execution_id], max_deaths, reason)
+                self._park(c, execution_id, by_execution.get(execution_id, []), max_deaths, reason)
         return Rescued(len(requeued), tuple(parked))
 
-    def _park(self, c: Connection, execution_id: str, suspects: list[str], deaths: int, reason: str) -> None:
+    def _park(self, c: Connection, execution_id: str, suspects: list[Suspect], deaths: int, reason: str) -> None:
         now = self._db.to_column(datetime.now(UTC))
-        running = ", ".join(suspects)
+        running = ", ".join(str(suspect) for suspect in suspects) or "no node's own code"
         error = f"The executor process died {deaths} times while this ran ({reason}); running then: {running}."
         row = c.exec_driver_sql(
             self._db.sql(
                 'UPDATE "AgentGraphExecution" SET "status" = \'FAILED\', "deaths" = ?, "error" = ?, "endedAt" = ?, '
-                '"revision" = "revision" + 1 WHERE "id" = ? RETURNING "revision"'
+                '"revision" = "revision" + 1 WHERE "id" = ? RETURNING "revision", "attempt"'
             ),
             (deaths, error, now, execution_id),
         ).one()
-        end_running_nodes(self._db, c, execution_id, ExecutionStatus.FAILED, error, row[0])
+        for suspect in suspects:
+            # Trivial blocks have no row while they run.
+            c.exec_driver_sql(
+                self._db.sql(
+                    'INSERT INTO "AgentNodeExecution" ("id","agentGraphExecutionId","agentNodeId","status","inputData",'
+                    '"attempt","revision","startedAt") VALUES (?,?,?,\'RUNNING\',\'{}\',?,?,?) ON CONFLICT DO NOTHING'
+                ),
+                (suspect.node_execution_id, execution_id, suspect.node_id, row[1], row[0], now),
+            )
+        blamed = {suspect.node_execution_id for suspect in suspects} or None
+        end_running_nodes(self._db, c, execution_id, ExecutionStatus.FAILED, error, row[0], blamed)
 
 
 def end_running_nodes(
-    db: Database, c: Connection, execution_id: str, status: ExecutionStatus, error: str | None, revision: int
+    db: Database,
+    c: Connection,
+    execution_id: str,
+    status: ExecutionStatus,
+    error: str | None,
+    revision: int,
+    blamed: Collection[str] | None = None,
 ) -> None:
-    """End the node executions that an execution left RUNNING, giving them its next sequences in order of their ids."""
+    """End the node executions that an execution left RUNNING, giving them its next sequences in order of their ids.
+
+    Where some are blamed, only they get status and error; the others are TERMINATED with the execution.
+    """
     ids = c.exec_driver_sql(
         db.sql(
             'SELECT "id" FROM "AgentNodeExecution" '
@@ -174,7 +260,11 @@ def end_running_nodes(
         (execution_id,),
     ).scalar_one()
     now = db.to_column(datetime.now(UTC))
-    ends = [(last + i, status, error, revision, now, node) for i, node in enumerate(ids, start=1)]
+    ends: list[tuple[Any, ...]] = []
+    for i, node in enumerate(ids, start=1):
+        is_blamed = blamed is None or node in blamed
+        how = (status, error) if is_blamed else (ExecutionStatus.TERMINATED, None)
+        ends.append((last + i, *how, revision, now, node))
     if ends:
         c.exec_driver_sql(
             db.sql(

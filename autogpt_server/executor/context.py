@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +34,11 @@ class ExecutionScope:
 class NodeContext:
     """The BlockContext of one node execution."""
 
-    def __init__(self, scope: ExecutionScope, node_execution_id: str) -> None:
+    def __init__(self, scope: ExecutionScope, node_execution_id: str, node_id: str) -> None:
         self._scope = scope
         self._node_execution_id = node_execution_id
+        self.node_id = node_id
         self._cancelled = False
-        self._started = time.monotonic()
 
     @property
     def user_id(self) -> str:
@@ -60,10 +59,6 @@ class NodeContext:
     def cancel(self) -> None:
         """Tell the block to stop at its next look."""
         self._cancelled = True
-
-    def has_timed_out(self, timeout: float) -> bool:
-        """Tell our own time limit from a TimeoutError that the block raised."""
-        return time.monotonic() - self._started >= timeout
 
     def log(self, message: str) -> None:
         log.info("%s", message[:_MAX_LINE])

@@ -194,12 +194,12 @@ class GraphExecutor:
 
     def _run_inline(self, wiring: Wiring, node: ReadyNode) -> None:
         row = self._row(node)
-        outcome = self._nodes.run_inline(node.block, node.inputs, NodeContext(self._scope, row.id))
+        outcome = self._nodes.run_inline(node.block, node.inputs, NodeContext(self._scope, row.id, node.node_id))
         self._end(wiring, node, row, outcome)
 
     def _open(self, node: ReadyNode, *, is_recorded: bool) -> _Running:
         row = self._row(node)
-        running = _Running(node, row, NodeContext(self._scope, row.id), is_recorded)
+        running = _Running(node, row, NodeContext(self._scope, row.id, node.node_id), is_recorded)
         self._running[node.ordinal] = running
         return running
 

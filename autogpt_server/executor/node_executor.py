@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Characters of an error message that are kept.
 _MAX_ERROR = 10_000
-#: Seconds that a thread gets to end by itself once its node was told to stop or ran out of time.
-_THREAD_GRACE = 1.0
+#: Seconds that a block gets to end by itself once it was told to stop or ran out of time.
+_GRACE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class NodeExecutor:
     ) -> None:
         self._threads, self._running, self._limits = threads, running, limits
         self._default_timeout = default_timeout
-        #: Threads that did not end when they should have; their process is to be replaced.
-        self.stuck_threads = 0
+        #: Runs that did not end when they should have; their process is to be replaced.
+        self.stuck_runs = 0
 
     def runs_inline(self, block: Block) -> bool:
         """Tell whether a block is run by ``run_inline``, without a task or a thread."""
@@ -68,77 +68,69 @@ class NodeExecutor:
     def run_inline(self, block: Block, inputs: dict[str, Any], context: NodeContext) -> NodeOutcome:
         """Run a trivial block here and now."""
         outputs = _Outputs(block, self._limits)
-        slot = self._running.mark(context.node_execution_id)
-        try:
-            self._consume(block, block.check_input(inputs), context, outputs)
-        except (Exception, SystemExit) as error:
-            return _failed(outputs, error)
-        finally:
-            self._running.clear(slot)
-        return NodeOutcome(ExecutionStatus.COMPLETED, outputs.pairs)
+        error = self._run_sync(block, inputs, context, outputs)
+        return _outcome(outputs, error)
 
     async def run(self, block: Block, inputs: dict[str, Any], context: NodeContext) -> NodeOutcome:
         """Run a block on the loop if it is async, else in a thread, within its time limit.
 
-        When the context is cancelled the outcome is TERMINATED.
+        When this is cancelled the block is told to stop, and the outcome is TERMINATED.
         """
         outputs = _Outputs(block, self._limits)
         timeout = block.timeout.total_seconds() if block.timeout is not None else self._default_timeout
+        body: asyncio.Future[BaseException | None]
+        if block.is_async:
+            body = asyncio.ensure_future(self._run_async(block, inputs, context, outputs))
+        else:
+            loop = asyncio.get_running_loop()
+            body = loop.run_in_executor(self._threads, self._run_sync, block, inputs, context, outputs)
         try:
-            parsed = block.check_input(inputs)
-            try:
-                async with asyncio.timeout(timeout):
-                    if block.is_async:
-                        await Marked(
-                            self._running,
-                            context.node_execution_id,
-                            self._consume_async(block, parsed, context, outputs),
-                        )
-                    else:
-                        await self._in_thread(block, parsed, context, outputs)
-            except TimeoutError as error:
-                if not context.has_timed_out(timeout):
-                    raise
-                context.cancel()
-                raise BlockError(f"{block.name} ran longer than its limit of {timeout:g} s and was stopped") from error
+            await asyncio.wait([body], timeout=timeout)
         except asyncio.CancelledError:
-            if context.cancelled:
-                return NodeOutcome(ExecutionStatus.TERMINATED, outputs.pairs, "stopped on request")
-            return _failed(outputs, BlockError(f"{block.name} cancelled itself"))
-        except (Exception, SystemExit) as error:
-            return _failed(outputs, error)
-        return NodeOutcome(ExecutionStatus.COMPLETED, outputs.pairs)
+            await self._make_end(body, context, outputs)
+            return NodeOutcome(ExecutionStatus.TERMINATED, outputs.pairs, "stopped on request")
+        if not body.done():
+            await self._make_end(body, context, outputs)
+            late = BlockError(f"{block.name} ran longer than its limit of {timeout:g} s and was stopped")
+            return _outcome(outputs, late)
+        return _outcome(outputs, body.result())
 
-    async def _in_thread(self, block: Block, parsed: BlockSchema, context: NodeContext, outputs: _Outputs) -> None:
-        def work() -> None:
-            if context.cancelled:
-                return
-            slot = self._running.mark(context.node_execution_id)
-            try:
-                self._consume(block, parsed, context, outputs)
-            except SystemExit as error:
-                raise BlockError(f"{block.name} called sys.exit({error.code!r})") from None
-            finally:
-                self._running.clear(slot)
-
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+    def _run_sync(
+        self, block: Block, inputs: dict[str, Any], context: NodeContext, outputs: _Outputs
+    ) -> BaseException | None:
+        """Run to the end and return what the block raised, whatever it is: it must reach neither thread nor loop."""
+        slot = self._running.mark(context.node_execution_id, context.node_id, block.name)
         try:
-            await asyncio.shield(future)
-        except asyncio.CancelledError:
-            context.cancel()
-            outputs.close()
-            await self._let_end(future)
-            raise
+            self._consume(block, block.check_input(inputs), context, outputs)
+        except BaseException as error:
+            return error
+        finally:
+            self._running.clear(slot)
+        return None
 
-    async def _let_end(self, future: asyncio.Future[None]) -> None:
-        """Wait a moment for a thread that was told to stop; a thread cannot be made to."""
-        await asyncio.wait([future], timeout=_THREAD_GRACE)
-        if future.done():
-            # Looked at, so that it is not reported as an exception nobody fetched.
-            future.exception()
-            return
-        self.stuck_threads += 1
-        log.warning("a block does not stop; this executor process will be replaced")
+    async def _run_async(
+        self, block: Block, inputs: dict[str, Any], context: NodeContext, outputs: _Outputs
+    ) -> BaseException | None:
+        """As ``_run_sync``.  A cancellation is returned too: whoever cancelled has stopped listening."""
+        mark = (context.node_execution_id, context.node_id, block.name)
+        try:
+            await Marked(self._running, mark, self._consume_async(block, block.check_input(inputs), context, outputs))
+        except BaseException as error:
+            return error
+        return None
+
+    async def _make_end(
+        self, body: asyncio.Future[BaseException | None], context: NodeContext, outputs: _Outputs
+    ) -> None:
+        """Tell a block to stop and wait a moment; neither a thread nor a task that goes on anyway can be made to."""
+        context.cancel()
+        outputs.close()
+        if isinstance(body, asyncio.Task):
+            body.cancel()
+        await asyncio.wait([body], timeout=_GRACE)
+        if not body.done():
+            self.stuck_runs += 1
+            log.warning("a block does not stop; this executor process will be replaced")
 
     @staticmethod
     def _consume(block: Block, parsed: BlockSchema, context: NodeContext, outputs: _Outputs) -> None:
@@ -195,13 +187,23 @@ def _size(value: Any) -> int:
             return 8
 
 
-def _failed(outputs: _Outputs, error: BaseException) -> NodeOutcome:
+def _outcome(outputs: _Outputs, error: BaseException | None) -> NodeOutcome:
+    if error is None:
+        return NodeOutcome(ExecutionStatus.COMPLETED, outputs.pairs)
     match error:
         case BlockError():
-            message = str(error)
+            message = _text_of(error)
         case SystemExit():
             message = f"the block called sys.exit({error.code!r})"
         case _:
-            message = f"{type(error).__name__}: {error}"
-            log.info("a block raised %s", type(error).__name__, exc_info=error)
+            message = f"{type(error).__name__}: {_text_of(error)}"
+            log.info("a block raised %s", type(error).__name__)
     return NodeOutcome(ExecutionStatus.FAILED, outputs.pairs, storable_text(message[:_MAX_ERROR]))
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:
+        # An exception of a block may be as broken as the block.
+        return "(its message cannot be read)"

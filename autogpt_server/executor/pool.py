@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from autogpt_server.data.database import Database
-from autogpt_server.data.leases import Holder, Lease, Leases, machine_name
+from autogpt_server.data.leases import Holder, Lease, Leases, Suspect, machine_name
 from autogpt_server.data.queue import ExecutionQueue
 from autogpt_server.errors import Unavailable
 from autogpt_server.events.nudge import Topic, send_nudge
@@ -33,6 +33,8 @@ _LOOK_SECONDS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 #: Seconds of life after which a death counts as the first again.
 _HEALTHY_SECONDS = 60.0
+#: Seconds in which a transaction begins when nobody keeps the database locked.
+_PROMPT_SECONDS = 1.0
 
 
 @dataclass
@@ -44,6 +46,7 @@ class _Place:
     started_at: float = 0.0
     start_after: float = 0.0
     pause: float = _FIRST_PAUSE
+    leaseless_since: float | None = None
 
 
 @dataclass
@@ -152,7 +155,7 @@ class ExecutorPool:
         is_settled = True
         if facts is not None and code != 0:
             lease = Lease(facts["lease_id"], facts["epoch"])
-            is_settled = self._rescue(lease, read_marks(marks), f"it ended with code {code}")
+            is_settled = self._rescue(lease, read_marks(marks), f"it ended with code {code}", place)
         if is_settled:
             marks.unlink(missing_ok=True)
         if time.monotonic() - place.started_at > _HEALTHY_SECONDS or code == 0:
@@ -163,10 +166,17 @@ class ExecutorPool:
             log.warning("%s %d ended with code %s; next start in %.1f s", process.name, pid, code, place.pause)
             place.pause = min(place.pause * 2, _LONGEST_PAUSE)
 
-    def _rescue(self, lease: Lease, suspects: list[str], reason: str) -> bool:
+    def _rescue(self, lease: Lease, suspects: list[Suspect], reason: str, place: _Place | None) -> bool:
         """Give a dead executor's work back.  False: not now; its lease does not beat, so a later look finds it."""
         try:
-            rescued = self._leases.rescue(lease, suspects, max_deaths=self._settings.max_deaths, reason=reason)
+            rescued = self._leases.rescue(
+                lease,
+                suspects,
+                max_deaths=self._settings.max_deaths,
+                reason=reason,
+                # What runs alone is to blame, marked or not.
+                ran_alone=place is not None and place.quarantine,
+            )
         except Unavailable as error:
             log.warning("cannot rescue now, trying again: %s", error)
             return False
@@ -180,6 +190,7 @@ class ExecutorPool:
         """Time the beats of all leases, and start the quarantine when something waits for it."""
         try:
             holders = self._leases.holders()
+            self._requeue_orphans()
             has_suspects = self._queue.has_suspects()
         except Unavailable as error:
             log.warning("cannot look at the leases, trying again: %s", error)
@@ -188,10 +199,29 @@ class ExecutorPool:
             return
         for lease in [lease for lease in self._watched if lease not in holders]:
             del self._watched[lease]
+        self._kill_leaseless(holders)
         for lease, holder in holders.items():
             self._time(lease, holder)
         if has_suspects and self._quarantine.process is None and time.monotonic() >= self._quarantine.start_after:
             self._start_in(self._quarantine)
+
+    def _kill_leaseless(self, holders: dict[Lease, Holder]) -> None:
+        """Kill processes of ours that somebody else gave up, and that hang so that they do not notice."""
+        now = time.monotonic()
+        for place in (*self._places, self._quarantine):
+            facts = None if place.process is None else place.process.child.facts
+            if place.process is None or facts is None or Lease(facts["lease_id"], facts["epoch"]) in holders:
+                place.leaseless_since = None
+            elif place.leaseless_since is None:
+                place.leaseless_since = now
+            elif now - place.leaseless_since > self._settings.executor_lease_seconds + self._settings.drain_seconds:
+                place.process.child.send_signal(9)
+
+    def _requeue_orphans(self) -> None:
+        requeued = self._leases.requeue_orphans()
+        if requeued:
+            log.error("%d executions were RUNNING without any executor; they are queued again", requeued)
+            send_nudge(self._settings.run_dir, Topic.QUEUE)
 
     def _time(self, lease: Lease, holder: Holder) -> None:
         watched = self._watched.get(lease)
@@ -202,22 +232,40 @@ class ExecutorPool:
             reason = "it was gone"
         elif time.monotonic() - watched.changed_at < self._settings.executor_lease_seconds:
             return
+        elif not self._can_write():
+            return
         else:
             reason = f"it did not answer for {self._settings.executor_lease_seconds:g} s"
         log.warning("executor %d on %s: %s", holder.pid, holder.host.partition(" ")[0], reason)
-        own = self._own(holder)
-        if own is not None:
+        own = self._own(lease)
+        if own is not None and own.process is not None:
             # Killed first: its marks then say for certain what it was running.
-            own.child.send_signal(9)
-            own.child.wait_gone(5)
+            own.process.child.send_signal(9)
+            own.process.child.wait_gone(5)
+        marks = marks_path(self._settings, holder.pid)
         here = holder.host == self._machine
-        self._rescue(lease, read_marks(marks_path(self._settings, holder.pid)) if here else [], reason)
+        is_settled = self._rescue(lease, read_marks(marks) if here else [], reason, own)
+        if is_settled and here:
+            marks.unlink(missing_ok=True)
 
-    def _own(self, holder: Holder) -> ExecutorProcess | None:
+    def _own(self, lease: Lease) -> _Place | None:
         for place in (*self._places, self._quarantine):
-            if place.process is not None and holder.host == self._machine and place.process.child.pid == holder.pid:
-                return place.process
+            facts = None if place.process is None else place.process.child.facts
+            # By the lease: another process may have had the same id.
+            if facts is not None and facts["lease_id"] == lease.id:
+                return place
         return None
+
+    def _can_write(self) -> bool:
+        """Tell a holder that hangs from one that cannot beat because somebody else keeps the database locked."""
+        start = time.monotonic()
+        with contextlib.suppress(Unavailable):
+            self._leases.check_writable()
+            if time.monotonic() - start < _PROMPT_SECONDS:
+                return True
+        log.warning("the database was locked; everybody gets the full lease time again")
+        self._watched.clear()
+        return False
 
     def _has_gone(self, holder: Holder) -> bool:
         """Tell whether a holder of this machine is no process any more, so that nobody need wait for its lease."""

@@ -12,8 +12,10 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-#: Bytes of one mark: a length, then the id of a node execution.
-_MARK_BYTES = 64
+from autogpt_server.data.leases import Suspect
+
+#: Bytes of one mark: a length, then the ids of a node execution and its node, and the name of its block.
+_MARK_BYTES = 128
 #: Marks at the same time.  Threads are fewer; the loop needs one.
 _MARKS = 256
 
@@ -29,13 +31,13 @@ class RunningNodes:
         # pop and append of a list are atomic, so threads need no lock of ours.
         self._free = list(range(_MARKS))
 
-    def mark(self, node_execution_id: str) -> int | None:
+    def mark(self, node_execution_id: str, node_id: str, block_name: str) -> int | None:
         """Say that this node's code runs from now on.  Returns what ``clear`` takes."""
         try:
             slot = self._free.pop()
         except IndexError:
             return None
-        name = node_execution_id.encode()[: _MARK_BYTES - 1]
+        name = f"{node_execution_id} {node_id} {block_name}".encode()[: _MARK_BYTES - 1]
         start = slot * _MARK_BYTES
         self._map[start + 1 : start + 1 + len(name)] = name
         # The length comes last: a mark is either whole or absent.
@@ -48,31 +50,33 @@ class RunningNodes:
             self._free.append(slot)
 
 
-def read_marks(path: Path) -> list[str]:
+def read_marks(path: Path) -> list[Suspect]:
     """Read which node executions a process had marked when it ended; none when it never marked any."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
-    marks: list[str] = []
+    marks: list[Suspect] = []
     for start in range(0, len(data), _MARK_BYTES):
         length = data[start]
-        if length:
-            marks.append(data[start + 1 : start + 1 + length].decode("ascii", "replace"))
+        # A block's name may have been cut within a character.
+        words = data[start + 1 : start + 1 + length].decode("utf-8", "replace").split(" ", 2)
+        if len(words) == 3:
+            marks.append(Suspect(*words))
     return marks
 
 
 class Marked:
     """Awaits something with the node marked only while code runs, not while it waits."""
 
-    def __init__(self, running: RunningNodes, node_execution_id: str, awaitable: Any) -> None:
-        self._running, self._id, self._awaitable = running, node_execution_id, awaitable
+    def __init__(self, running: RunningNodes, mark: tuple[str, str, str], awaitable: Any) -> None:
+        self._running, self._mark, self._awaitable = running, mark, awaitable
 
     def __await__(self) -> Generator[Any, Any, Any]:
         steps = self._awaitable.__await__()
         resume, value = steps.send, None
         while True:
-            slot = self._running.mark(self._id)
+            slot = self._running.mark(*self._mark)
             try:
                 waiting_for = resume(value)
             except StopIteration as end:

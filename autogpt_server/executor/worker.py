@@ -119,7 +119,7 @@ class Worker:
             threads.shutdown(wait=False, cancel_futures=True)
         if not self._lease_is_lost:
             await asyncio.to_thread(self._leases.end, lease)
-        return nodes.stuck_threads > 0
+        return nodes.stuck_runs > 0
 
     def stop(self) -> None:
         """Claim no more; ``run`` returns when what runs has ended or was handed back."""
@@ -137,7 +137,7 @@ class Worker:
         concurrency = 1 if self._quarantine else self._settings.executor_concurrency
         while not self._stopping.is_set():
             self._wake.clear()
-            if nodes.stuck_threads:
+            if nodes.stuck_runs:
                 self.stop()
                 return
             busy = len(self._active) - sub_graphs.waiting_executions

@@ -11,7 +11,7 @@ import pytest
 from autogpt_server.data.commit import LeaseLost
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
-from autogpt_server.data.leases import Lease, Leases
+from autogpt_server.data.leases import Lease, Leases, Suspect
 from autogpt_server.data.queue import ExecutionQueue, NewExecution
 from autogpt_server.data.records import Ending, NodeRow, Record, recorder
 from autogpt_server.errors import ConflictError, ExecutionNotFound
@@ -124,17 +124,17 @@ def test_an_execution_during_which_processes_die_runs_alone_and_is_given_up_at_t
         lease = leases.register("here", death)
         assert [c.id for c in queue.claim(lease, 5, suspects=death > 1)][0] == bad
         record(database, lease, Record(bad, death, [running_row(bad)]))
-        leases.rescue(lease, [f"{bad}.0"], max_deaths=3, reason="code 7")
+        leases.rescue(lease, [Suspect(f"{bad}.0", node_id("a"), "RecordingBlock")], max_deaths=3, reason="code 7")
         assert queue.has_suspects()
     lease = leases.register("here", 3)
     assert [c.id for c in queue.claim(lease, 5)] == [neighbour]
     assert [c.id for c in queue.claim(lease, 5, suspects=True)] == [bad]
-    rescued = leases.rescue(lease, [f"{bad}.0"], max_deaths=3, reason="code 7")
+    rescued = leases.rescue(lease, [Suspect(f"{bad}.0", node_id("a"), "RecordingBlock")], max_deaths=3, reason="code 7")
 
     assert rescued.parked == (bad,)
     execution = Executions(database).get(DEFAULT_USER_ID, bad)
     assert execution.status is ExecutionStatus.FAILED
-    assert "code 7" in (execution.error or "") and f"{bad}.0" in (execution.error or "")
+    assert "code 7" in (execution.error or "") and node_id("a") in (execution.error or "")
     (node,) = Executions(database).node_executions(bad, limit=10).items
     assert (node.status, node.sequence) == (ExecutionStatus.FAILED, 1)
     assert not queue.has_suspects()

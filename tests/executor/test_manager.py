@@ -129,7 +129,7 @@ def test_a_block_that_ends_its_process_is_given_up_and_its_neighbours_finish(man
     bad = managed.ended(managed.add(managed.store({"bad": ("ExitingBlock", {})})))
     assert bad.status is ExecutionStatus.FAILED
     assert "died 3 times" in (bad.error or "")
-    assert f"{bad.id}.0" in (bad.error or "")
+    assert f"node {node_id('bad')} (ExitingBlock)" in (bad.error or "")
     (node,) = managed.executions.node_executions(bad.id, limit=10).items
     assert (node.node_id, node.status) == (node_id("bad"), ExecutionStatus.FAILED)
     (managed.folder / "go").write_text("")

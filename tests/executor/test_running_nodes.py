@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from autogpt_server.data.leases import Suspect
 from autogpt_server.executor.running_nodes import Marked, RunningNodes, read_marks
 
 
 def test_a_mark_is_readable_from_outside_until_it_is_cleared(tmp_path: Path) -> None:
     running = RunningNodes(tmp_path / "marks")
-    first, second = running.mark("execution.1"), running.mark("execution.2")
-    assert sorted(read_marks(tmp_path / "marks")) == ["execution.1", "execution.2"]
+    first, second = running.mark("execution.1", "n", "B"), running.mark("execution.2", "n", "B")
+    assert sorted(m.node_execution_id for m in read_marks(tmp_path / "marks")) == ["execution.1", "execution.2"]
     running.clear(first)
-    assert read_marks(tmp_path / "marks") == ["execution.2"]
+    assert read_marks(tmp_path / "marks") == [Suspect("execution.2", "n", "B")]
     running.clear(second)
     assert read_marks(tmp_path / "marks") == []
 
@@ -24,7 +25,7 @@ def test_a_process_that_never_marked_anything_names_nobody(tmp_path: Path) -> No
 
 def test_more_marks_than_there_is_room_for_are_left_out(tmp_path: Path) -> None:
     running = RunningNodes(tmp_path / "marks")
-    slots = [running.mark(f"execution.{i}") for i in range(300)]
+    slots = [running.mark(f"execution.{i}", "n", "B") for i in range(300)]
     assert slots[-1] is None
     assert len(read_marks(tmp_path / "marks")) == 256
     for slot in slots:
@@ -34,7 +35,7 @@ def test_more_marks_than_there_is_room_for_are_left_out(tmp_path: Path) -> None:
 
 async def test_an_async_block_is_marked_while_its_code_runs_and_not_while_it_waits(tmp_path: Path) -> None:
     running = RunningNodes(tmp_path / "marks")
-    seen: list[list[str]] = []
+    seen: list[list[Suspect]] = []
     waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def block() -> int:
@@ -44,14 +45,14 @@ async def test_an_async_block_is_marked_while_its_code_runs_and_not_while_it_wai
         return value
 
     async def marked() -> int:
-        return await Marked(running, "execution.7", block())
+        return await Marked(running, ("execution.7", "n", "B"), block())
 
     task = asyncio.create_task(marked())
     await asyncio.sleep(0)
     assert read_marks(tmp_path / "marks") == []
     waiting.set_result(5)
     assert await task == 5
-    assert seen == [["execution.7"], ["execution.7"]]
+    assert seen == [[Suspect("execution.7", "n", "B")]] * 2
 
 
 async def test_cancellation_reaches_the_block_where_it_waits(tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ async def test_cancellation_reaches_the_block_where_it_waits(tmp_path: Path) -> 
             cleaned.append(True)
 
     async def marked() -> None:
-        await Marked(running, "execution.7", block())
+        await Marked(running, ("execution.7", "n", "B"), block())
 
     task = asyncio.create_task(marked())
     await asyncio.sleep(0)
