@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -159,6 +160,76 @@ class UnstorableBlock(Block):
         yield "value", {"inner": [values[input_data.kind]]}
 
 
+class _Broken(BaseException):
+    """No Exception, and without a message."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+_RAISED: dict[str, type[BaseException]] = {
+    "interrupt": KeyboardInterrupt,
+    "generator": GeneratorExit,
+    "cancelled": asyncio.CancelledError,
+    "base": _Broken,
+    "stop": StopIteration,
+}
+
+
+class RaisingInlineBlock(Block):
+    """Raises what no block should, on the loop itself."""
+
+    id = "0f0e0d0c-0000-4000-8000-00000000000b"
+    pure = True
+    blocking = False
+
+    class Input(BlockSchema):
+        kind: str
+
+    Output = _AnyOutput
+
+    def run(self, input_data: Any, context: BlockContext) -> Iterator[tuple[str, Any]]:
+        raise _RAISED[input_data.kind]
+
+
+class RaisingInThreadBlock(RaisingInlineBlock):
+    """The same in a thread."""
+
+    id = "0f0e0d0c-0000-4000-8000-00000000000c"
+    blocking = True
+
+
+class RaisingAsyncBlock(Block):
+    """The same in a task."""
+
+    id = "0f0e0d0c-0000-4000-8000-00000000000d"
+
+    class Input(BlockSchema):
+        kind: str
+
+    Output = _AnyOutput
+
+    async def run(self, input_data: Any, context: BlockContext) -> AsyncIterator[tuple[str, Any]]:
+        await asyncio.sleep(0)
+        raise _RAISED[input_data.kind]
+        yield "value", None
+
+
+class StubbornAsyncBlock(Block):
+    """Goes on when it is cancelled, for a while."""
+
+    id = "0f0e0d0c-0000-4000-8000-00000000000e"
+    timeout = timedelta(seconds=0.2)
+    Input, Output = _AnyInput, _AnyOutput
+
+    async def run(self, input_data: Any, context: BlockContext) -> AsyncIterator[tuple[str, Any]]:
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+        yield "value", None
+
+
 ALL = ",".join(
     f"tests.odd_blocks:{cls.__name__}"
     for cls in (
@@ -172,5 +243,9 @@ ALL = ",".join(
         UnknownPinBlock,
         WrongTypeBlock,
         UnstorableBlock,
+        RaisingInlineBlock,
+        RaisingInThreadBlock,
+        RaisingAsyncBlock,
+        StubbornAsyncBlock,
     )
 )

@@ -51,7 +51,7 @@ class GroupCommitter(Generic[Item, Result]):
     Args:
         database: Where to write.
         write: Writes a batch on an open transaction.
-        owner: Names whom an item belongs to.  After an item failed, later ones of its owner fail too.
+        owner: Names whom an item belongs to.  Items of one owner in one batch are stored or fail together.
         patience: Seconds to keep trying while the database is away before the waiting items fail with
             ``Unavailable``; None keeps trying until ``close``.
         on_lease_lost: Called on the loop when ``write`` raised ``LeaseLost``; nothing is written after that.

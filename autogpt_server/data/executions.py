@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from autogpt_server.data.database import Database
 from autogpt_server.data.pages import Page, decode_cursor, encode_cursor
@@ -94,6 +94,19 @@ class Executions:
             ).all()
         return [self._node_execution(row) for row in rows]
 
+    def revision(self, execution_id: str) -> int:
+        """Read how often an execution has changed: the cheap look that says whether ``changes`` has news.
+
+        Raises:
+            ExecutionNotFound: There is none of this id.
+        """
+        with self._db.read() as c:
+            text = self._db.sql('SELECT "revision" FROM "AgentGraphExecution" WHERE "id" = ?')
+            found = c.exec_driver_sql(text, (execution_id,)).scalar_one_or_none()
+        if found is None:
+            raise ExecutionNotFound(execution_id)
+        return found
+
     def changes(self, execution_id: str, after: int) -> tuple[GraphExecution, list[NodeExecution]]:
         """Read an execution and its nodes that a commit with a revision above ``after`` wrote, by revision.
 
@@ -116,17 +129,16 @@ class Executions:
                 self._db.sql(text), (execution_id, after, execution.revision, MAX_CHANGES + 1)
             ).all()
             if len(rows) > MAX_CHANGES:
-                rows = self._whole_revisions(execution_id, after, rows)
+                rows = self._whole_revisions(c, execution_id, rows)
         return execution, [self._node_execution(r) for r in rows]
 
-    def _whole_revisions(self, execution_id: str, after: int, rows: Sequence[AnyRow]) -> Sequence[AnyRow]:
+    def _whole_revisions(self, c: Connection, execution_id: str, rows: Sequence[AnyRow]) -> Sequence[AnyRow]:
         last = rows[-1][9]
         whole = [row for row in rows if row[9] < last]
         if whole:
             return whole
-        with self._db.read() as c:
-            text = _NODES + ' AND "revision" = ? ORDER BY "sequence"'
-            return c.exec_driver_sql(self._db.sql(text), (execution_id, last)).all()
+        text = _NODES + ' AND "revision" = ? ORDER BY "sequence"'
+        return c.exec_driver_sql(self._db.sql(text), (execution_id, last)).all()
 
     def statuses(self, execution_ids: Sequence[str]) -> dict[str, ExecutionStatus]:
         """Read the statuses of some executions; unknown ones are left out."""

@@ -208,6 +208,9 @@ class ExecutionQueue:
 
     def _stop_one(self, c: Connection, execution_id: str) -> None:
         now = self._db.to_column(datetime.now(UTC))
+        if self._db.provider == "postgresql":
+            # Nobody may hand it back or rescue it between the two looks below.
+            c.exec_driver_sql('SELECT 1 FROM "AgentGraphExecution" WHERE "id" = %s FOR UPDATE', (execution_id,))
         ended = c.exec_driver_sql(
             self._db.sql(
                 'UPDATE "AgentGraphExecution" SET "status" = \'TERMINATED\', "endedAt" = ?, "stopRequestedAt" = ?, '
@@ -227,18 +230,17 @@ class ExecutionQueue:
             (now, execution_id),
         )
 
-    def stop_requests(self, lease: Lease) -> list[str]:
-        """Read which running executions of a lease have been asked to stop."""
+    def running(self, lease: Lease) -> dict[str, bool]:
+        """Read what is RUNNING under a lease, and which of it has been asked to stop."""
         with self._db.read() as c:
-            return list(
-                c.exec_driver_sql(
-                    self._db.sql(
-                        'SELECT "id" FROM "AgentGraphExecution" WHERE "status" = \'RUNNING\' AND "executor" = ? '
-                        'AND "stopRequestedAt" IS NOT NULL'
-                    ),
-                    (lease.id,),
-                ).scalars()
-            )
+            rows = c.exec_driver_sql(
+                self._db.sql(
+                    'SELECT "id","stopRequestedAt" FROM "AgentGraphExecution" '
+                    'WHERE "status" = \'RUNNING\' AND "executor" = ?'
+                ),
+                (lease.id,),
+            ).all()
+        return {row[0]: row[1] is not None for row in rows}
 
 
 def inputs_text(inputs: dict[str, Any]) -> str:

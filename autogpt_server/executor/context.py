@@ -39,6 +39,7 @@ class NodeContext:
         self._node_execution_id = node_execution_id
         self.node_id = node_id
         self._cancelled = False
+        self._is_over = False
 
     @property
     def user_id(self) -> str:
@@ -56,9 +57,14 @@ class NodeContext:
     def cancelled(self) -> bool:
         return self._cancelled
 
-    def cancel(self) -> None:
-        """Tell the block to stop at its next look."""
+    def cancel(self, *, is_over: bool = False) -> None:
+        """Tell the block to stop at its next look.
+
+        Args:
+            is_over: This node execution will not be run again, so what it started elsewhere has no purpose left.
+        """
         self._cancelled = True
+        self._is_over = self._is_over or is_over
 
     def log(self, message: str) -> None:
         log.info("%s", message[:_MAX_LINE])
@@ -84,6 +90,7 @@ class NodeContext:
                 depth=self._scope.depth + 1,
                 # A rerun of this node finds the execution that its first run started.
                 idempotency_key=self.node_execution_id,
+                is_over=lambda: self._is_over,
             )
         except BlockError:
             raise

@@ -280,7 +280,8 @@ class GraphExecutor:
         """Stop the blocks that run, and wait until each has, or was given up by its own grace."""
         tasks = [running.task for running in self._running.values() if running.task is not None]
         for running in self._running.values():
-            running.context.cancel()
+            # Not over when it is handed back: its next run takes up what this one started.
+            running.context.cancel(is_over=self._is_stopping)
             if running.task is not None:
                 running.task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -90,6 +90,7 @@ class NodeExecutor:
             await self._make_end(body, context, outputs)
             return NodeOutcome(ExecutionStatus.TERMINATED, outputs.pairs, "stopped on request")
         if not body.done():
+            context.cancel(is_over=True)
             await self._make_end(body, context, outputs)
             late = BlockError(f"{block.name} ran longer than its limit of {timeout:g} s and was stopped")
             return _outcome(outputs, late)

@@ -230,9 +230,7 @@ class ExecutorPool:
             if watched is not None or not self._has_gone(holder):
                 return
             reason = "it was gone"
-        elif time.monotonic() - watched.changed_at < self._settings.executor_lease_seconds:
-            return
-        elif not self._can_write():
+        elif time.monotonic() - watched.changed_at < self._settings.executor_lease_seconds or not self._can_write():
             return
         else:
             reason = f"it did not answer for {self._settings.executor_lease_seconds:g} s"

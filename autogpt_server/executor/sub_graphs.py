@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from autogpt_server.data.executions import Executions
 from autogpt_server.errors import BlockError, Unavailable
@@ -17,6 +18,10 @@ from autogpt_server.model.execution import ExecutionStatus, GraphExecution
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+#: Seconds between two tries while the database is away.
+_RETRY_SECONDS = 0.5
 #: Seconds between two looks at the executions that are waited for.
 _POLL_SECONDS = 0.05
 
@@ -29,6 +34,7 @@ class SubGraphs:
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._poller: asyncio.Task[None] | None = None
         self._parents: Counter[str] = Counter()
+        self._stopping: set[asyncio.Task[None]] = set()
 
     @property
     def waiting_executions(self) -> int:
@@ -45,8 +51,12 @@ class SubGraphs:
         parent_execution_id: str,
         depth: int,
         idempotency_key: str,
+        is_over: Callable[[], bool],
     ) -> dict[str, list[Any]]:
-        """Execute a graph and return its outputs.
+        """Execute a graph and return its outputs.  A database that is away is waited for.
+
+        When this is cancelled and ``is_over`` says so, the execution is stopped; otherwise it goes on, and the next
+        call with its key finds it.
 
         Raises:
             BlockError: It ended otherwise than COMPLETED, or executions are nested too deeply.
@@ -56,18 +66,28 @@ class SubGraphs:
             raise BlockError(
                 f"executions are nested deeper than {self._max_depth} levels; does the graph execute itself?"
             )
-        execution_id, _ = await self._submitter.submit(
-            user_id,
-            graph_id,
-            inputs,
-            version=version,
-            idempotency_key=idempotency_key,
-            parent_execution_id=parent_execution_id,
-            depth=depth,
+        submission = asyncio.ensure_future(
+            _patiently(
+                lambda: self._submitter.submit(
+                    user_id,
+                    graph_id,
+                    inputs,
+                    version=version,
+                    idempotency_key=idempotency_key,
+                    parent_execution_id=parent_execution_id,
+                    depth=depth,
+                )
+            )
         )
         self._parents[parent_execution_id] += 1
         try:
+            # Shielded: once begun, it may be accepted, and then somebody must know its id.
+            execution_id, _ = await asyncio.shield(submission)
             ended = await self._wait(user_id, execution_id)
+        except asyncio.CancelledError:
+            if is_over():
+                self._stop_soon(user_id, submission)
+            raise
         finally:
             self._parents[parent_execution_id] -= 1
             if not self._parents[parent_execution_id]:
@@ -80,9 +100,19 @@ class SubGraphs:
 
     async def close(self) -> None:
         """Stop waiting; whoever waits is cancelled by its own executor."""
+        await asyncio.gather(*self._stopping, return_exceptions=True)
         if self._poller is not None:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)
+
+    def _stop_soon(self, user_id: str, submission: asyncio.Future[tuple[str, ExecutionStatus]]) -> None:
+        async def stop() -> None:
+            execution_id, _ = await submission
+            await self._submitter.stop(user_id, execution_id)
+
+        task = asyncio.create_task(stop())
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
 
     async def _wait(self, user_id: str, execution_id: str) -> GraphExecution:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -93,7 +123,7 @@ class SubGraphs:
             await future
         finally:
             self._forget(execution_id, future)
-        return await asyncio.to_thread(self._executions.get, user_id, execution_id)
+        return await _patiently(lambda: asyncio.to_thread(self._executions.get, user_id, execution_id))
 
     def _forget(self, execution_id: str, future: asyncio.Future[None]) -> None:
         futures = self._waiting.get(execution_id, [])
@@ -107,7 +137,8 @@ class SubGraphs:
             await asyncio.sleep(_POLL_SECONDS)
             try:
                 statuses = await asyncio.to_thread(self._executions.statuses, list(self._waiting))
-            except Unavailable as error:
+            except Exception as error:
+                # Whoever waits would wait for ever if this ended.
                 log.warning("cannot look at sub-graph executions, trying again: %s", error)
                 continue
             for execution_id, status in statuses.items():
@@ -115,3 +146,12 @@ class SubGraphs:
                     for future in self._waiting.pop(execution_id, []):
                         if not future.done():
                             future.set_result(None)
+
+
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        try:
+            return await call()
+        except Unavailable as error:
+            log.warning("the database is away, trying again: %s", error)
+            await asyncio.sleep(_RETRY_SECONDS)

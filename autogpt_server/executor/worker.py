@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from autogpt_server.data.commit import GroupCommitter, LeaseLost
 from autogpt_server.data.database import Database
@@ -34,6 +36,7 @@ from autogpt_server.settings import Settings
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 #: Executions claimed at once, so that several processes share a short queue.
 _CLAIM_BATCH = 16
@@ -41,6 +44,8 @@ _CLAIM_BATCH = 16
 _POLL_SECONDS = 1.0
 #: Beats per lease time: an observer must miss several before it gives an executor up.
 _BEATS_PER_LEASE = 5
+#: Threads for beats, claims and looks at the queue.
+_CONTROL_THREADS = 3
 #: Threads in which blocking blocks of one process run.
 _THREADS = 64
 
@@ -72,6 +77,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._lease_is_lost = False
+        self._control = ThreadPoolExecutor(_CONTROL_THREADS, thread_name_prefix="control")
 
     async def run(self, ready: Callable[[Lease], None]) -> bool:
         """Work until ``stop``, or until this process is to be replaced.
@@ -83,7 +89,7 @@ class Worker:
             Whether the process must end at once, because a thread of it never will.
         """
         run_folder = open_run_folder(self._settings)
-        lease = await self._patiently(lambda: asyncio.to_thread(self._leases.register, machine_name(), os.getpid()))
+        lease = await self._patiently(lambda: self._in_control(self._leases.register, machine_name(), os.getpid()))
         committer = GroupCommitter[Record, bool](
             self._db,
             recorder(self._db, lease),
@@ -118,7 +124,7 @@ class Worker:
             await committer.close()
             threads.shutdown(wait=False, cancel_futures=True)
         if not self._lease_is_lost:
-            await asyncio.to_thread(self._leases.end, lease)
+            await self._in_control(self._leases.end, lease)
         return nodes.stuck_runs > 0
 
     def stop(self) -> None:
@@ -135,6 +141,7 @@ class Worker:
         self, lease: Lease, committer: GroupCommitter[Record, bool], sub_graphs: SubGraphs, nodes: NodeExecutor
     ) -> None:
         concurrency = 1 if self._quarantine else self._settings.executor_concurrency
+        next_comparison = 0.0
         while not self._stopping.is_set():
             self._wake.clear()
             if nodes.stuck_runs:
@@ -147,16 +154,19 @@ class Worker:
                 self._start(one, lease, committer, sub_graphs, nodes)
             if self._quarantine and not self._active:
                 return
-            if claimed and len(claimed) == free:
-                # There may be more; let what was claimed get going first.
+            is_more_waiting = bool(claimed) and len(claimed) == free
+            if not is_more_waiting or time.monotonic() >= next_comparison:
+                await self._compare_with_rows(lease)
+                next_comparison = time.monotonic() + _POLL_SECONDS
+            if is_more_waiting:
+                # Let what was claimed get going first.
                 await asyncio.sleep(0)
-                continue
-            await self._stop_requested(lease)
-            await self._wait_for_nudge()
+            else:
+                await self._wait_for_nudge()
 
     async def _claim(self, lease: Lease, limit: int) -> list[Claimed]:
         try:
-            return await asyncio.to_thread(self._queue.claim, lease, limit, suspects=self._quarantine)
+            return await self._in_control(self._queue.claim, lease, limit, suspects=self._quarantine)
         except LeaseLost:
             self._lose_lease()
         except Unavailable as error:
@@ -197,21 +207,35 @@ class Worker:
             # One execution must not end the process that runs the others, and must not stay RUNNING without a run.
             log.exception("the run of an execution broke off; it is handed back")
             await asyncio.sleep(_POLL_SECONDS)
-            await self._patiently(lambda: asyncio.to_thread(self._queue.hand_back, lease, [claimed.id]))
+            await self._patiently(lambda: self._in_control(self._queue.hand_back, lease, [claimed.id]))
         finally:
             self._active.pop(claimed.id, None)
             self._wake.set()
 
-    async def _stop_requested(self, lease: Lease) -> None:
-        """Tell the running executions that somebody asked to stop."""
-        if not self._active:
-            return
+    async def _compare_with_rows(self, lease: Lease) -> None:
+        """Tell the running executions that somebody asked to stop, and hand back what is ours only by its row.
+
+        A claim whose answer was lost leaves such rows.
+        """
+        active = dict(self._active)
         try:
-            for execution_id in await asyncio.to_thread(self._queue.stop_requests, lease):
-                if execution_id in self._active:
-                    self._active[execution_id].stop()
+            rows = await self._in_control(self._queue.running, lease)
+            for execution_id in active:
+                if rows.get(execution_id):
+                    active[execution_id].stop()
+            strays = [execution_id for execution_id in rows if execution_id not in active]
+            if strays:
+                log.warning("handing %d executions back that were claimed without our knowing", len(strays))
+                await self._in_control(self._queue.hand_back, lease, strays)
+        except LeaseLost:
+            self._lose_lease()
         except Unavailable as error:
-            log.warning("cannot look for stop requests, trying again: %s", error)
+            log.warning("cannot look at what runs, trying again: %s", error)
+
+    async def _in_control(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call in a thread that nothing else keeps busy: beats and claims must not wait for slow names or files."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._control, functools.partial(call, *args, **kwargs))
 
     async def _wait_for_nudge(self) -> None:
         try:
@@ -224,7 +248,7 @@ class Worker:
         """Bump the beat while nothing else is committed.  On the loop: a loop that hangs must look dead."""
         while not await self._ends_within(self._settings.executor_lease_seconds / _BEATS_PER_LEASE):
             try:
-                await asyncio.to_thread(self._bump, lease)
+                await self._in_control(self._bump, lease)
             except LeaseLost:
                 self._lose_lease()
                 return
@@ -253,7 +277,7 @@ class Worker:
         await committer.close()
         if left and not self._lease_is_lost:
             log.info("handing %d executions back", len(left))
-            await asyncio.to_thread(self._queue.hand_back, lease, left)
+            await self._in_control(self._queue.hand_back, lease, left)
 
     @staticmethod
     async def _patiently(call: Callable[[], Awaitable[T]]) -> T:

@@ -28,18 +28,6 @@ class ExecutionStatus(StrEnum):
 
 FINAL = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.TERMINATED})
 
-#: From which statuses a graph execution may move to each.  Every UPDATE of a status carries the left side.
-ALLOWED_BEFORE: dict[ExecutionStatus, frozenset[ExecutionStatus]] = {
-    ExecutionStatus.QUEUED: frozenset({ExecutionStatus.INCOMPLETE, ExecutionStatus.RUNNING, ExecutionStatus.PAUSED}),
-    ExecutionStatus.RUNNING: frozenset({ExecutionStatus.QUEUED, ExecutionStatus.PAUSED}),
-    ExecutionStatus.PAUSED: frozenset({ExecutionStatus.QUEUED, ExecutionStatus.RUNNING}),
-    ExecutionStatus.COMPLETED: frozenset({ExecutionStatus.RUNNING}),
-    ExecutionStatus.FAILED: frozenset({ExecutionStatus.QUEUED, ExecutionStatus.RUNNING}),
-    ExecutionStatus.TERMINATED: frozenset(
-        {ExecutionStatus.INCOMPLETE, ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.PAUSED}
-    ),
-}
-
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)

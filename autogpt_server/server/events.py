@@ -98,7 +98,18 @@ class EventStreams:
             if is_whole and execution.status.is_final:
                 return
             if is_whole:
-                await self._pause(changed)
+                await self._wait_for_news(execution_id, after, changed)
+
+    async def _wait_for_news(self, execution_id: str, after: int, changed: asyncio.Event) -> None:
+        """Wait for a nudge, or until a cheap look says that one was lost; also ends when the server stops."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            await self._pause(changed)
+            if changed.is_set():
+                return
+            with contextlib.suppress(Unavailable):
+                if await loop.run_in_executor(self._threads, self._executions.revision, execution_id) > after:
+                    return
 
     async def _look(self, execution_id: str, after: int) -> tuple[GraphExecution, list[NodeExecution]]:
         loop = asyncio.get_running_loop()

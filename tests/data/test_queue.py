@@ -149,7 +149,7 @@ def test_a_stop_ends_what_is_queued_and_asks_what_runs_and_reaches_children(data
     ((child, _),) = accept(database, new(graph, parent_execution_id=parent, depth=1))
 
     assert queue.request_stop(DEFAULT_USER_ID, parent) is ExecutionStatus.RUNNING
-    assert queue.stop_requests(lease) == [parent]
+    assert queue.running(lease) == {parent: True}
     assert Executions(database).get(DEFAULT_USER_ID, child).status is ExecutionStatus.TERMINATED
     ending = Ending(ExecutionStatus.TERMINATED, "{}", "{}", "stopped on request")
     assert record(database, lease, Record(parent, 1, [], ending)) == [True]
@@ -199,3 +199,38 @@ def test_changes_tell_what_came_after_a_revision_and_collapse_into_the_latest(da
     assert executions.changes(execution_id, nodes[0].revision)[1] == nodes[1:]
     with pytest.raises(ExecutionNotFound):
         executions.changes(new_id(), 0)
+
+
+def test_what_a_lease_left_running_is_queued_again_at_its_end_and_orphans_are_found(
+    database: Database, graph: Graph
+) -> None:
+    queue, leases = ExecutionQueue(database), Leases(database)
+    lease = leases.register("here", 1)
+    ids = [i for i, _ in accept(database, new(graph), new(graph))]
+    queue.claim(lease, 2)
+    leases.end(lease)
+    other = leases.register("here", 2)
+    assert [c.id for c in queue.claim(other, 2)] == ids
+    with database.write() as c:
+        c.exec_driver_sql(database.sql('DELETE FROM "Executor" WHERE "id" = ?'), (other.id,))
+    assert leases.requeue_orphans() == 2
+    assert leases.requeue_orphans() == 0
+
+
+def test_deaths_that_nobody_marked_end_in_quarantine_and_there_the_one_that_ran_is_to_blame(
+    database: Database, graph: Graph
+) -> None:
+    queue, leases = ExecutionQueue(database), Leases(database)
+    ((execution_id, _),) = accept(database, new(graph))
+    for _ in range(5):
+        lease = leases.register("here", 1)
+        assert queue.claim(lease, 1)
+        leases.rescue(lease, [], max_deaths=3, reason="killed")
+    assert queue.has_suspects()
+    for _ in range(2):
+        lease = leases.register("here", 1)
+        assert queue.claim(lease, 1, suspects=True)
+        leases.rescue(lease, [], max_deaths=3, reason="killed", ran_alone=True)
+    execution = Executions(database).get(DEFAULT_USER_ID, execution_id)
+    assert execution.status is ExecutionStatus.FAILED
+    assert "died 3 times" in (execution.error or "")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from autogpt_server.data.graph_versions import load_version
+from autogpt_server.data.queue import ExecutionQueue
 from autogpt_server.data.records import Record, recorder
 from autogpt_server.errors import GraphNotFound, InvalidError, Unavailable
 from autogpt_server.executor import compiled_graphs
@@ -76,6 +78,73 @@ async def test_a_misbehaving_block_fails_its_node_with_the_reason_and_nothing_el
     bad = next(n for n in running.nodes(execution) if n.node_id == node_id("bad"))
     assert bad.status is FAILED
     assert message in (bad.error or "")
+
+
+@pytest.mark.parametrize("block", ["RaisingInlineBlock", "RaisingInThreadBlock", "RaisingAsyncBlock"])
+@pytest.mark.parametrize("kind", ["interrupt", "generator", "cancelled", "base", "stop"])
+async def test_whatever_a_block_raises_fails_its_node_alone(running: Bench, block: str, kind: str) -> None:
+    execution = await running.execute(
+        {
+            "bad": (block, {"kind": kind}),
+            "good": ("RecordingBlock", {"value": 1}),
+            "out": ("AgentOutputBlock", {"name": "n"}),
+        },
+        ["good.value -> out.value"],
+    )
+    assert (execution.status, execution.attempt, execution.outputs) == (FAILED, 1, {"n": [1]})
+    assert node_id("bad") in (execution.error or "")
+
+
+async def test_a_task_that_goes_on_when_cancelled_fails_at_its_limit(bench: Bench) -> None:
+    worker = bench.worker(drain_seconds=0)
+    task = asyncio.create_task(worker.run(lambda lease: None))
+    execution = await bench.execute({"stubborn": ("StubbornAsyncBlock", {})})
+    assert execution.status is FAILED
+    assert "longer than its limit of 0.2 s" in (execution.error or "")
+    # Its process is to be replaced: the worker ends by itself and says so.
+    assert await asyncio.wait_for(task, 20) is True
+
+
+@pytest.mark.parametrize("is_stopped", [True, False], ids=["stopped", "too late"])
+async def test_what_a_node_executes_stops_with_it(
+    bench: Bench, is_stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor_block = bench.registry.get("AgentExecutorBlock")
+    if not is_stopped:
+        monkeypatch.setattr(type(executor_block), "timeout", timedelta(seconds=0.3))
+    worker = bench.worker(drain_seconds=0)
+    task = asyncio.create_task(worker.run(lambda lease: None))
+    inner = bench.store({"wait": ("WaitBlock", {"seconds": 600})})
+    outer_id = await bench.submit(bench.store({"call": ("AgentExecutorBlock", {"graph_id": inner.id})}))
+    children = await bench.until(lambda: bench.executions.list(DEFAULT_USER_ID, inner.id, limit=5, cursor=None).items)
+    if is_stopped:
+        await bench.submitter.stop(DEFAULT_USER_ID, outer_id)
+    outer, child = await bench.ended(outer_id), await bench.ended(children[0].id)
+    assert outer.status is (TERMINATED if is_stopped else FAILED)
+    assert child.status is TERMINATED
+    worker.stop()
+    await asyncio.wait_for(task, 20)
+
+
+async def test_a_claim_whose_answer_was_lost_is_handed_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = ExecutionQueue.claim
+    claims: list[int] = []
+
+    def losing(self: ExecutionQueue, *args: Any, **more: Any) -> Any:
+        claimed = claim(self, *args, **more)
+        if claimed and not claims:
+            claims.append(1)
+            raise Unavailable("the answer was lost")
+        return claimed
+
+    monkeypatch.setattr(ExecutionQueue, "claim", losing)
+    execution_id = await bench.submit(bench.store({"out": ("AgentOutputBlock", {"name": "n", "value": 1})}))
+    worker = bench.worker(drain_seconds=0)
+    task = asyncio.create_task(worker.run(lambda lease: None))
+    execution = await bench.ended(execution_id)
+    worker.stop()
+    await asyncio.wait_for(task, 20)
+    assert (execution.status, execution.attempt) == (COMPLETED, 2)
 
 
 async def test_a_failure_whose_error_pin_is_linked_is_handled(running: Bench) -> None:
