@@ -247,10 +247,11 @@ def _graph_position(cursor: str) -> tuple[datetime, str]:
         case [str(at), str(graph_id)]:
             try:
                 moment = datetime.fromisoformat(at)
-            except ValueError:
+                if moment.tzinfo is not None:
+                    # Some moments near the ends of the calendar do not exist in UTC.
+                    return moment.astimezone(UTC), graph_id
+            except (ValueError, OverflowError):
                 raise bad_cursor() from None
-            if moment.tzinfo is None:
-                raise bad_cursor()
-            return moment, graph_id
+            raise bad_cursor()
         case _:
             raise bad_cursor()

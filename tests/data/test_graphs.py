@@ -254,7 +254,17 @@ async def test_versions_are_listed_newest_first_page_by_page(db: Prisma, user_id
     assert rest.next_cursor is None
 
 
-@pytest.mark.parametrize("cursor", ["nonsense", "MQ", "WzEsMl0", "WyJ4IiwieSJd", "WyIyMDI2LTAxLTAxIiwieSJd"])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "nonsense",
+        "MQ",
+        "WzEsMl0",
+        "WyJ4IiwieSJd",
+        "WyIyMDI2LTAxLTAxIiwieSJd",
+        "WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzE0OjAwIiwgIngiXQ",
+    ],
+)
 async def test_the_cursor_of_another_list_is_refused(db: Prisma, user_id: str, cursor: str) -> None:
     with pytest.raises(InvalidError) as caught:
         await list_graphs(db, user_id, limit=3, cursor=cursor)
