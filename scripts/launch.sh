@@ -1,9 +1,10 @@
-# Sourced by the other scripts: finds a Python and runs the named script with it.
+# Sourced by the other scripts: finds a Python and runs the named script with it.  They set $script to their own path,
+# after all symbolic links.
 #
 # launch NAME ARGUMENTS...   runs scripts/NAME
 
 launch() {
-    root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 1
+    root=$(CDPATH='' cd -- "$(dirname -- "$script")/.." && pwd -P) || exit 1
     name=$1
     shift
     python=$root/.venv/bin/python

@@ -84,12 +84,17 @@ def new_block(
     ] = Path(),
 ) -> None:
     """Begin a block: writes a small block that works, and its test."""
+    import shlex
+
     from autogpt_server.cli.block_template import write_block
     from autogpt_server.cli.screen import out
+    from autogpt_server.provision.provide import ROOT
 
     written = write_block(name, folder)
     out.print(f"Written: {written.block_file} and {written.test_file}", markup=False)
-    enabled = f"AUTOGPT_BLOCKS={written.import_path} PYTHONPATH={folder}"
+    enabled = f"AUTOGPT_BLOCKS={written.import_path} PYTHONPATH={shlex.quote(str(folder))}"
+    # It installs pytest where that is missing, and starts in the project's folder.
+    test = shlex.join([str(ROOT / "scripts" / "test"), str(written.test_file.absolute())])
     out.print(f"Try it:    {enabled} autogpt blocks test {name}", markup=False)
-    out.print(f"Test it:   pytest {written.test_file}", markup=False)
+    out.print(f"Test it:   {test}", markup=False)
     out.print(f"Enable it: {enabled} autogpt serve", markup=False)

@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from autogpt_server.blocks.registry import load_registry
 from autogpt_server.errors import ConflictError, InvalidError, Problem
 
 _BLOCK = '''\
@@ -59,10 +60,13 @@ def write_block(name: str, folder: Path) -> WrittenBlock:
 
     Raises:
         InvalidError: The name is no name of a class.
-        ConflictError: One of the files exists; nothing is overwritten.
+        ConflictError: A block of the library answers to the name, or one of the files exists; nothing is overwritten.
     """
     if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) or keyword.iskeyword(name):
         raise InvalidError("Bad name.", [Problem("NAME", f"{name!r} is no class name", "for example: WordCountBlock")])
+    taken = load_registry().find(name)
+    if taken is not None:
+        raise ConflictError(f"The library's {taken.name} answers to the name {name}; choose another.")
     module = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     written = WrittenBlock(folder / f"{module}.py", folder / f"test_{module}.py", f"{module}:{name}")
     for path in (written.block_file, written.test_file):

@@ -1,4 +1,4 @@
-"""The checks of ``autogpt doctor``.  Each looks at one thing; none changes anything."""
+"""The checks of ``autogpt doctor``.  Each looks at one thing; none leaves anything changed."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import ValidationError
-
 from autogpt_server.cli.client import ServerClient, is_local, server_url
-from autogpt_server.errors import ServerError
+from autogpt_server.cli.wrong_settings import describe_wrong_settings
+from autogpt_server.errors import InvalidError, ServerError
 from autogpt_server.settings import Settings
 
 #: Python versions that the locked dependencies are made for.
@@ -54,9 +56,9 @@ def run_checks(url: str | None = None) -> list[Check]:
     python = _run("Python", _python, "install Python 3.11, 3.12 or 3.13")
     try:
         settings = Settings()
-    except ValidationError as error:
-        fields = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors(include_url=False))
-        return [python, Check("Settings", False, fields, "correct them in the environment or in .env")]
+    except Exception as error:  # also a .env that is no text
+        wrong = describe_wrong_settings(error) or _describe(error)
+        return [python, Check("Settings", False, wrong, "correct them in the environment or in .env")]
     return [
         python,
         _run("SQLite", _sqlite, _SET_UP),
@@ -65,7 +67,7 @@ def run_checks(url: str | None = None) -> list[Check]:
         _run("Blocks", lambda: _blocks(settings), "correct AUTOGPT_BLOCKS"),
         _run("Data folder", lambda: _data_folder(settings), "choose another one by AUTOGPT_DATA_DIR"),
         _run("Database", lambda: _database(settings), "correct DATABASE_URL, or start the database"),
-        *_server(settings, url),
+        *_run_server(settings, url),
     ]
 
 
@@ -74,8 +76,27 @@ def _run(name: str, look: Callable[[], str], fix: str) -> Check:
         return Check(name, True, look())
     except _Unwell as error:
         return Check(name, False, error.detail, error.fix)
-    except (ServerError, OSError, ImportError, RuntimeError, subprocess.SubprocessError) as error:
-        return Check(name, False, str(error) or type(error).__name__, fix)
+    except InvalidError as error:
+        detail = "; ".join(str(replace(problem, fix=None)) for problem in error.problems)
+        fixes = dict.fromkeys(problem.fix for problem in error.problems if problem.fix)
+        return Check(name, False, detail or error.message, "; ".join(fixes) or fix)
+    except Exception as error:  # whatever is broken here is what was looked for, and the other checks go on
+        return Check(name, False, _describe(error), fix)
+
+
+def _run_server(settings: Settings, url: str | None) -> list[Check]:
+    try:
+        return list(_server(settings, url))
+    except Exception as error:  # as in _run
+        return [Check("Server", False, _describe(error), "correct --url, or AUTOGPT_HOST and AUTOGPT_PORT")]
+
+
+def _describe(error: Exception) -> str:
+    """What our own errors say, and the first line of others."""
+    if isinstance(error, ServerError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _python() -> str:
@@ -108,6 +129,8 @@ def _node() -> str:
 def _prisma_client() -> str:
     if find_spec("prisma.client") is None:
         raise _Unwell("it has not been generated from schema.prisma", _SET_UP)
+    # What was generated may be damaged; this imports it.
+    import_module("autogpt_server.data.prisma_client")
     return f"generated, for prisma {version('prisma')}"
 
 
@@ -126,11 +149,21 @@ def _database(settings: Settings) -> str:
 
 
 def _data_folder(settings: Settings) -> str:
+    """Make the folder and write into it, as only that tells; and take away what was made for it."""
     folder = settings.data_dir
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise _Unwell(f"{nearest} cannot be written", "give yourself the right, or choose another by AUTOGPT_DATA_DIR")
-    return f"{folder} is writable" if nearest == folder else f"{folder} will be made at the first start"
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"written by autogpt doctor")
+    except OSError as error:
+        fix = "give yourself the right, or choose another by AUTOGPT_DATA_DIR"
+        raise _Unwell(f"{folder} cannot be written: {error.strerror}", fix) from error
+    finally:
+        for path in made:
+            with suppress(OSError):  # not made, or in use by now
+                path.rmdir()
+    return f"{folder} will be made at the first start" if made else f"{folder} is writable"
 
 
 def _blocks(settings: Settings) -> str:

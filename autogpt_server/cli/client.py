@@ -39,10 +39,17 @@ def server_url(settings: Settings, url: str | None = None) -> str:
     if url is None:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
         return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_http(url):
         raise InvalidError("Bad address.", [Problem("--url", f"{url!r} is no http address", "http://127.0.0.1:8000")])
     return url.rstrip("/").removesuffix("/api")
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, or a port that is none
+        return False
 
 
 def connect(url: str | None) -> ServerClient:
@@ -119,14 +126,16 @@ class ServerClient:
     def events(self, path: str) -> Iterator[dict[str, Any]]:
         """Follow events, connecting again where the last one was seen; ends when the caller stops asking."""
         last_id: str | None = None
-        heard = time.monotonic()
+        # A stream may be quiet for long: only what fails counts.
+        failing_since: float | None = None
         while True:
             try:
                 for event_id, event in self._event_stream(path, last_id):
-                    last_id, heard = event_id or last_id, time.monotonic()
+                    last_id, failing_since = event_id or last_id, None
                     yield event
             except (Unavailable, httpx.TransportError) as error:
-                if time.monotonic() - heard > _FOLLOW_PATIENCE:
+                failing_since = failing_since or time.monotonic()
+                if time.monotonic() - failing_since > _FOLLOW_PATIENCE:
                     raise Unavailable(f"The server at {self.url} has gone away ({error}).") from None
             time.sleep(0.2)
 

@@ -17,14 +17,20 @@ _Version = Annotated[int | None, typer.Option("--version", min=1, help="Another 
 
 @app.command("validate")
 def validate_graph(file: _File) -> None:
-    """Check a graph file without a server, and print all problems at once."""
-    from autogpt_server.cli.graph_file import read_graph_file
+    """Check a graph file without a server, and print all problems at once.
+
+    Exit code: 0 all is well, 1 the graph has problems, 2 the file cannot be read.
+    """
+    from autogpt_server.blocks.registry import load_registry
+    from autogpt_server.cli.graph_file import check_document, read_json
     from autogpt_server.cli.screen import out, print_error, print_warnings
     from autogpt_server.errors import InvalidError
     from autogpt_server.settings import Settings
 
+    settings = Settings()
+    document, registry = read_json(file), load_registry(settings.blocks)
     try:
-        parsed = read_graph_file(file, Settings()).parsed
+        parsed = check_document(document, registry, settings).parsed
     except InvalidError as error:
         print_error(error)
         raise typer.Exit(1) from None
@@ -72,12 +78,17 @@ def export_graph(
     import json
 
     from autogpt_server.cli.screen import note, print_json
+    from autogpt_server.errors import InvalidError, Problem
 
     graph = _get(graph_id, version, url)
     if output is None:
         print_json(graph)
     else:
-        output.write_text(json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        try:
+            output.write_text(json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            problem = Problem("--output", f"{output} cannot be written: {error.strerror}")
+            raise InvalidError("The graph was not exported.", [problem]) from None
         note(f"Written to {output}")
 
 

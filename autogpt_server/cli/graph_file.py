@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from autogpt_server.blocks.registry import load_registry
 from autogpt_server.errors import InvalidError, Problem
+from autogpt_server.model.block import BlockRegistry
 from autogpt_server.model.check import Limits
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.graph_import import ParsedGraph, parse_graph
@@ -47,11 +48,20 @@ def read_graph_file(path: Path, settings: Settings) -> GraphFile:
     """Read a graph file and check it against the blocks that are installed here.
 
     Raises:
-        InvalidError: With every problem of the file.
+        InvalidError: The file cannot be read, or with every problem of its graph.
     """
-    document = _with_id(read_json(path))
+    return check_document(read_json(path), load_registry(settings.blocks), settings)
+
+
+def check_document(document: Any, registry: BlockRegistry, settings: Settings) -> GraphFile:
+    """Check what a graph file holds.
+
+    Raises:
+        InvalidError: With every problem of the graph.
+    """
+    document = _with_id(document)
     limits = Limits(nodes=settings.max_nodes, links=settings.max_links)
-    return GraphFile(document, parse_graph(document, load_registry(settings.blocks), limits))
+    return GraphFile(document, parse_graph(document, registry, limits))
 
 
 def same_content(left: Graph, right: Graph) -> bool:

@@ -69,6 +69,14 @@ def main() -> None:
 
         print_error(error)
         sys.exit(2 if isinstance(error, InvalidError | NotFoundError | ConflictError) else 1)
+    except ValueError as error:
+        from autogpt_server.cli.wrong_settings import describe_wrong_settings
+
+        wrong = describe_wrong_settings(error)
+        if wrong is None:
+            raise
+        sys.stderr.write(f"✗ A setting is wrong: {wrong}\n")
+        sys.exit(2)
     except BrokenPipeError:  # the reader of our output, `head` for example, has seen enough
         sys.stderr.close()
         sys.exit(1)

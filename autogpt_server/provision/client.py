@@ -10,10 +10,13 @@ from pathlib import Path
 
 from autogpt_server.provision.environment import Environment
 from autogpt_server.provision.stamp import Stamp
-from autogpt_server.provision.steps import Steps
+from autogpt_server.provision.steps import SetUpFailed, Steps
 
 #: Printed instead of by a native engine; the generator compares nothing else.
 _VERSION_SCRIPT = "#!/bin/sh\necho query-engine {}\n"
+
+#: Characters of a path that end or change the text in quotes which the generator makes of it.
+_BREAKS_CLIENT = frozenset("'\\\n")
 
 
 class PrismaClient:
@@ -40,7 +43,7 @@ class PrismaClient:
         """Generate the client anew; needs the Node packages.
 
         Raises:
-            SetUpFailed: The generator refused the schema, or failed.
+            SetUpFailed: The generator refused the schema, or failed, or wrote what cannot be imported.
         """
         with steps.step("Prisma client (schema.prisma)"), self._stamp.remade():
             self._remove()
@@ -61,6 +64,7 @@ class PrismaClient:
                 },
             )
             steps.compile(self._environment.python, self._package)
+            self._try_import(steps)
 
     def _remove(self) -> None:
         """Take away what was generated before: half of a client would keep the generator from starting."""
@@ -68,6 +72,18 @@ class PrismaClient:
         for template in templates.rglob("*.py.jinja"):
             if not template.name.startswith("_"):
                 (self._package / template.relative_to(templates).with_suffix("")).unlink(missing_ok=True)
+
+    def _try_import(self, steps: Steps) -> None:
+        """Import the client.  The generator writes the checkout's path into it without escaping what Python needs."""
+        try:
+            steps.run([self._environment.python, "-I", "-c", "import prisma.client"], cwd=self._root)
+        except SetUpFailed as failure:
+            if set(str(self._root)) & _BREAKS_CLIENT:
+                raise SetUpFailed(
+                    f"The Prisma client cannot be imported, because of the path of this checkout:\n{self._root}\n"
+                    "Move the checkout to a path without an apostrophe or backslash, and run this again there."
+                ) from failure
+            raise SetUpFailed(f"The Prisma client was generated but cannot be imported.\n{failure}") from failure
 
     def _write_version_script(self) -> Path:
         package = self._root / "node_modules" / "@prisma" / "engines-version" / "package.json"

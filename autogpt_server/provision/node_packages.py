@@ -10,6 +10,8 @@ from autogpt_server.provision.steps import Steps
 
 #: No script of a package is run: the engines that some would download are not used.
 _QUIETLY = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier")
+#: Without a network, each further attempt is a silent wait for a person who watches; what npm has kept needs none.
+_SOON = ("--prefer-offline", "--fetch-retries=1")
 _HINT = (
     "The packages come from the registry that npm is configured for: look at the network, or at npm's configuration."
 )
@@ -44,10 +46,9 @@ class NodePackages:
         self._main_stamp.drop()
         self._dev_stamp.drop()
         omit = [] if self._dev else ["--omit=dev"]
-        with steps.step("Node packages (package-lock.json)"):
-            steps.run(
-                [self._environment.node, self._environment.npm, *command, *omit, *_QUIETLY], cwd=self._root, hint=_HINT
-            )
+        with steps.step("Fetching Node packages (package-lock.json)"):
+            npm = [self._environment.node, self._environment.npm]
+            steps.run([*npm, *command, *omit, *_QUIETLY, *_SOON], cwd=self._root, hint=_HINT)
         self._main_stamp.write()
         if self._dev:
             self._dev_stamp.write()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 
 def test_blocks_are_listed_with_name_and_description(autogpt):
@@ -111,6 +114,44 @@ def test_nothing_is_overwritten(autogpt, tmp_path):
 
     assert autogpt("blocks", "new", "WordCountBlock").code == 2
     assert (tmp_path / "word_count_block.py").read_text() == before
+
+
+@pytest.mark.parametrize("name", ["ValueBlock", "StoreValueBlock"])
+def test_a_name_that_the_library_has_is_refused(autogpt, tmp_path, name):
+    result = autogpt("blocks", "new", name)
+
+    assert result.code == 2
+    assert "ValueBlock" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_block_says_how_to_run_its_test_from_anywhere(autogpt, tmp_path):
+    result = autogpt("blocks", "new", "WordCountBlock", "--folder", "my blocks")
+
+    line = next(line for line in result.out.splitlines() if line.startswith("Test it:"))
+    script, test_file = shlex.split(line.removeprefix("Test it:"))
+    assert script == str(Path(__file__).parents[2] / "scripts" / "test")
+    assert Path(test_file) == tmp_path / "my blocks" / "test_word_count_block.py"
+
+
+def test_the_block_of_the_documentation_works_as_it_is_described(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "blocks.md").read_text(encoding="utf-8")
+    (tmp_path / "my_blocks.py").write_text(page.split("```python\n")[1].split("```")[0])
+    commands = page.split("run the sample:\n\n```\n")[1].split("```")[0]
+
+    # As a checkout that is installed has it.
+    autogpt = tmp_path / "bin" / "autogpt"
+    autogpt.parent.mkdir()
+    project = Path(__file__).parents[2]
+    program = f'PYTHONPATH="$PYTHONPATH:{project}" exec {sys.executable} -P -m autogpt_server.cli.main "$@"'
+    autogpt.write_text(f"#!/bin/sh\n{program}\n")
+    autogpt.chmod(0o755)
+    environment = {"PATH": f"{autogpt.parent}:{os.defpath}", "HOME": str(tmp_path)}
+    result = subprocess.run(
+        ["sh", "-ec", commands], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert result.stdout == "✓ WordCountBlock\n", result.stderr
 
 
 def test_a_bad_name_is_refused(autogpt, tmp_path):

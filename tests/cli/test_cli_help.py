@@ -76,5 +76,18 @@ def test_version_is_printed(autogpt):
     assert result.out.startswith("autogpt-server")
 
 
+def test_a_wrong_setting_is_named_in_one_line_without_its_value(autogpt, monkeypatch):
+    monkeypatch.setenv("AUTOGPT_PORT", "abc-secret")
+    monkeypatch.setenv("EXECUTION_MANAGER_PORT", "70000")
+
+    result = autogpt("graph", "list")
+
+    assert (result.code, result.out) == (2, "")
+    assert len(result.err.splitlines()) == 1
+    assert "AUTOGPT_PORT: " in result.err
+    assert "EXECUTION_MANAGER_PORT: " in result.err
+    assert "abc-secret" not in result.err
+
+
 def test_unknown_command_is_bad_usage(autogpt):
     assert autogpt("paint").code == 2

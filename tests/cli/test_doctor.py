@@ -8,6 +8,8 @@ import socket
 import sys
 import threading
 
+import pytest
+
 from autogpt_server.settings import Settings
 
 
@@ -63,7 +65,8 @@ def test_a_bad_setting_is_named(autogpt, monkeypatch):
     result = autogpt("doctor")
 
     assert result.code == 1
-    assert "executor_processes" in result.out.lower()
+    assert "AUTOGPT_EXECUTOR_PROCESSES" in result.out
+    assert "many" not in result.out
 
 
 def test_a_database_that_is_away_and_a_folder_that_cannot_be_used_are_named(autogpt, monkeypatch, tmp_path):
@@ -76,6 +79,77 @@ def test_a_database_that_is_away_and_a_folder_that_cannot_be_used_are_named(auto
     assert not found["Data folder"]["ok"]
     assert not found["Database"]["ok"]
     assert "DATABASE_URL" in found["Database"]["fix"]
+
+
+def test_a_damaged_database_is_named_with_a_way_on(autogpt, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "database.db").write_bytes(b"no database " * 1000)
+
+    result = autogpt("doctor", "--json")
+
+    found = checks(result)["Database"]
+    assert (result.code, found["ok"]) == (1, False)
+    assert "database.db" in found["detail"]
+    assert "\n" not in found["detail"]
+    assert "not a database" in found["detail"]
+    assert "DATABASE_URL" in found["fix"]
+
+
+def test_an_error_that_nobody_foresaw_is_a_line_like_any_other(autogpt, monkeypatch):
+    def fail(settings: Settings) -> None:
+        raise KeyError("first\nsecond")
+
+    monkeypatch.setattr("autogpt_server.cli.checks._database", fail)
+    monkeypatch.setattr("autogpt_server.cli.checks._server", fail)
+
+    result = autogpt("doctor", "--json")
+
+    assert result.code == 1
+    assert checks(result)["Database"]["detail"].startswith("KeyError")
+    assert not checks(result)["Server"]["ok"]
+
+
+def test_a_prisma_client_that_cannot_be_imported_is_named(autogpt, monkeypatch):
+    def fail(name: str) -> None:
+        raise SyntaxError(f"unterminated string literal in {name}")
+
+    monkeypatch.setattr("autogpt_server.cli.checks.import_module", fail)
+
+    result = autogpt("doctor", "--json")
+
+    found = checks(result)["Prisma client"]
+    assert (result.code, found["ok"]) == (1, False)
+    assert found["detail"].startswith("SyntaxError: unterminated string")
+    assert found["fix"]
+
+
+def test_a_folder_that_cannot_be_made_is_named_whoever_asks(autogpt, monkeypatch):
+    # Not even root can make one there.
+    monkeypatch.setenv("AUTOGPT_DATA_DIR", "/proc/nowhere/data")
+
+    found = checks(autogpt("doctor", "--json"))["Data folder"]
+
+    assert not found["ok"]
+    assert "/proc/nowhere/data" in found["detail"]
+    assert "AUTOGPT_DATA_DIR" in found["fix"]
+
+
+def test_the_folders_made_for_the_try_are_taken_away_and_others_kept(autogpt, monkeypatch, tmp_path):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("AUTOGPT_DATA_DIR", "mine/deep/data")
+
+    assert autogpt("doctor").code == 0
+
+    assert list(tmp_path.iterdir()) == [tmp_path / "mine"]
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["http://[bad", "http://localhost:99999", "ftp://localhost"])
+def test_an_address_that_is_none_is_named(autogpt, url):
+    result = autogpt("doctor", "--json", "--url", url)
+
+    assert result.code == 1
+    assert url in checks(result)["Server"]["detail"]
 
 
 def test_a_block_that_cannot_be_imported_is_named(autogpt, monkeypatch):

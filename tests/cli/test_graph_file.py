@@ -54,9 +54,20 @@ def test_all_problems_are_printed_at_once_with_place_and_fix(autogpt, tmp_path, 
     assert "ValueBlock" in result.err.split("fix:")[1]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[" * 100_000, '{"nodes": NaN}', "3", "\udcff"])
-def test_what_is_no_graph_is_refused_in_words(autogpt, tmp_path, content):
+@pytest.mark.parametrize("content", ["", "{", "[" * 100_000, '{"nodes": NaN}', "\udcff"])
+@pytest.mark.parametrize("command", [("graph", "validate"), ("graph", "import"), ("run",)], ids=" ".join)
+def test_what_is_no_json_is_bad_usage_and_refused_in_words(autogpt, tmp_path, command, content):
     (tmp_path / "bad.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+
+    result = autogpt(*command, "bad.json")
+
+    assert result.code == 2
+    assert "Traceback" not in result.err
+    assert result.err.startswith("✗")
+
+
+def test_json_that_is_no_graph_has_problems(autogpt, tmp_path):
+    (tmp_path / "bad.json").write_text("3")
 
     result = autogpt("graph", "validate", "bad.json")
 
@@ -67,8 +78,18 @@ def test_what_is_no_graph_is_refused_in_words(autogpt, tmp_path, content):
 
 def test_a_missing_file_is_named(autogpt):
     result = autogpt("graph", "validate", "nowhere.json")
-    assert result.code == 1
+    assert result.code == 2
     assert "nowhere.json" in result.err
+
+
+def test_an_export_that_cannot_be_written_names_the_option(autogpt, tmp_path, monkeypatch, hello):
+    monkeypatch.setattr("autogpt_server.cli.graph._get", lambda *_: hello)
+
+    result = autogpt("graph", "export", hello["id"], "-o", tmp_path / "nowhere" / "x.json")
+
+    assert (result.code, result.out) == (2, "")
+    assert "--output" in result.err
+    assert "No such file" in result.err
 
 
 def test_a_graph_without_an_id_gets_one_that_its_content_decides(tmp_path, hello):
@@ -119,6 +140,13 @@ def test_what_is_neither_file_nor_id_is_bad_usage(autogpt, target):
     result = autogpt("run", target)
     assert result.code == 2
     assert target in result.err
+
+
+def test_no_two_graphs_of_examples_and_documentation_share_an_id(hello):
+    pages = [ROOT / "docs" / "graphs.md", ROOT / "docs" / "getting-started.md"]
+    documented = [json.loads(page.read_text(encoding="utf-8").split("```json\n")[1].split("```")[0]) for page in pages]
+    ids = [graph["id"] for graph in documented] + [json.loads(path.read_text())["id"] for path in EXAMPLES]
+    assert len(set(ids)) == len(ids)
 
 
 @pytest.mark.parametrize("page", ["graphs.md", "getting-started.md"])

@@ -30,10 +30,14 @@ def write_python(path: Path, *, suits: bool) -> None:
     path.chmod(0o755)
 
 
-def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(checkout: Path, *arguments: str, script: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATH": str(checkout.parent / "bin"), "HOME": str(checkout.parent)}
     return subprocess.run(
-        [checkout / "scripts" / "app", *arguments], env=environment, capture_output=True, text=True, check=False
+        [script or checkout / "scripts" / "app", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -60,3 +64,20 @@ def test_the_environment_that_is_there_is_taken_without_a_question(checkout: Pat
     write_python(checkout / ".venv" / "bin" / "python", suits=False)
 
     assert run(checkout).stdout.splitlines()[0] == "python"
+
+
+@pytest.mark.parametrize("name", ["app", "test", "check", "lock"])
+def test_a_script_is_found_through_links_absolute_and_relative(checkout: Path, name: str) -> None:
+    write_python(checkout / ".venv" / "bin" / "python", suits=False)
+    readlink = shutil.which("readlink")
+    assert readlink is not None
+    (checkout.parent / "bin" / "readlink").symlink_to(readlink)
+    (checkout.parent / "absolute").symlink_to(checkout / "scripts" / name)
+    (checkout.parent / "links").mkdir()
+    (checkout.parent / "links" / "relative").symlink_to("../absolute")
+
+    result = run(checkout, "argument", script=checkout.parent / "links" / "relative")
+
+    program = checkout.resolve() / "scripts" / ("lock.py" if name == "lock" else "setup.py")
+    assert result.stdout.splitlines()[:4] == ["python", "-I", "-S", str(program)], result.stderr
+    assert result.stdout.splitlines()[-1] == "argument"

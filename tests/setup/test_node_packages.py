@@ -25,7 +25,7 @@ class RecordedNpm(Steps):
         path: Path | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> str:
-        assert "--ignore-scripts" in command
+        assert {"--ignore-scripts", "--prefer-offline", "--fetch-retries=1"} <= set(command)
         if self.fails:
             raise SetUpFailed("npm")
         self.calls.append((str(command[2]), "--omit=dev" not in command))
