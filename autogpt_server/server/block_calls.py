@@ -103,7 +103,7 @@ class BlockCall(AppProcess):
         # Nobody looks for suspects here: the death of this process names the block.
         marks.unlink()
         try:
-            context = NodeContext(scope, node_execution_id(execution_id, 0))
+            context = NodeContext(scope, node_execution_id(execution_id, 0), execution_id)
             return await nodes.run(registry.get(self._block_name), self._inputs, context)
         finally:
             await sub_graphs.close()
