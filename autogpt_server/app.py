@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -69,8 +70,10 @@ def run_processes(
 
     def announce(name: str, facts: dict[str, Any]) -> None:
         if name == address_of and "port" in facts:
-            sys.stdout.write(f"{_release()} · {_url(facts)} · Swagger UI at /docs · Ctrl-C stops\n")
-            sys.stdout.flush()
+            # Whoever started us may have closed it; the server is wanted all the same.
+            with contextlib.suppress(OSError):
+                sys.stdout.write(f"{_release()} · {_url(facts)} · Swagger UI at /docs · Ctrl-C stops\n")
+                sys.stdout.flush()
 
     child.preload(preload)
     return Supervisor(_in_sequence(processes), on_ready=announce).run()

@@ -7,6 +7,7 @@ alias.  The environment wins over ``.env``, which wins over the defaults here.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import tempfile
 from functools import cached_property
@@ -147,6 +148,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            ipaddress.ip_network(text, strict=False)
+        return texts
 
     @field_validator("blocks", "allowed_networks", mode="before")
     @classmethod

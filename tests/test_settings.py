@@ -119,6 +119,7 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("AUTOGPT_DRAIN_SECONDS", "-1", "drain_seconds"),
         ("CLOUD_STORAGE_CLEANUP_INTERVAL_HOURS", "25", "CLOUD_STORAGE_CLEANUP_INTERVAL_HOURS"),
         ("AUTOGPT_LOG_FORMAT", "xml", "log_format"),
+        ("AUTOGPT_ALLOWED_NETWORKS", "127.0.0.0/8,10.0.0.0/99", "allowed_networks"),
     ],
 )
 def test_a_bad_value_names_its_setting(monkeypatch: pytest.MonkeyPatch, name: str, value: str, field: str) -> None:

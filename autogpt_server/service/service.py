@@ -19,7 +19,7 @@ from autogpt_server.service.exposed import ExposedMethod, expose, exposed_method
 from autogpt_server.service.http_server import HttpServer
 from autogpt_server.service.listen import check_secret, listen
 from autogpt_server.service.process import AppProcess
-from autogpt_server.service.wire import SECRET_HEADER, dump, dump_error
+from autogpt_server.service.wire import SECRET_HEADER, check_texts, dump, dump_error
 from autogpt_server.settings import Settings
 
 __all__ = ["AppService", "expose"]
@@ -116,6 +116,7 @@ def _endpoint(service: AppService, method: ExposedMethod) -> Callable[..., Await
 
     async def call(arguments: dict[str, Any]) -> Response:
         try:
+            check_texts(arguments)
             value = await bound(**arguments) if method.is_async else await run_in_threadpool(bound, **arguments)
             return Response(dump(value), media_type=_JSON)
         except Exception as error:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import TypedDict
 
 from autogpt_server import errors
-from autogpt_server.errors import ServerError, Unavailable
+from autogpt_server.errors import InvalidError, Problem, ServerError, Unavailable
 
 #: Header that carries the secret which all services share.
 SECRET_HEADER = "x-autogpt-secret"
@@ -94,6 +94,28 @@ def dump(value: Any) -> bytes:
         return to_json(value)
     except PydanticSerializationError as error:
         raise TypeError(f"JSON cannot carry {type(value).__name__}: {error}") from error
+
+
+def check_texts(arguments: dict[str, Any]) -> None:
+    """Refuse text in arguments that no database stores.
+
+    Raises:
+        InvalidError: Names the places of NUL characters and of lone surrogates, which are no Unicode text.
+    """
+    problems: list[Problem] = []
+    waiting: list[tuple[str, Any]] = list(arguments.items())
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            items = cast("dict[Any, Any]", value).items()
+            waiting += [pair for key, item in items for pair in ((f"{path}.{key}", item), (path, str(key)))]
+        elif isinstance(value, list):
+            waiting += [(f"{path}[{i}]", item) for i, item in enumerate(cast("list[Any]", value))]
+        elif isinstance(value, str) and ("\0" in value or any("\ud800" <= c <= "\udfff" for c in value)):
+            place = path.encode("utf-8", "replace").decode().replace("\0", "?")
+            problems.append(Problem(place, "holds a NUL character or a lone surrogate", "remove it"))
+    if problems:
+        raise InvalidError("The arguments were refused.", problems[:100])
 
 
 def dump_error(error: Exception, secret: SecretStr | None = None) -> tuple[int, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 import pytest
 
 from autogpt_server.blocks.registry import load_registry
@@ -153,3 +155,17 @@ def test_a_restart_finishes_what_was_accepted(managed: Managed) -> None:
     (managed.folder / "go").write_text("")
     with Managed(managed.settings, managed.database) as again:
         assert {again.ended(execution_id).status for execution_id in ids} == {ExecutionStatus.COMPLETED}
+
+
+def test_text_that_no_database_stores_is_refused_by_the_name_of_its_argument(managed: Managed) -> None:
+    for bad in ("a\0b", "a\ud800b"):
+        body = json.dumps({"graph_id": bad, "data": {"deep": [{"er": bad}]}})
+        answer = httpx.post(
+            f"http://127.0.0.1:{managed.manager.port}/add_execution",
+            content=body,
+            headers={"Content-Type": "application/json"},
+        )
+        assert answer.status_code == 400
+        told = answer.json()
+        assert told["type"] == "InvalidError"
+        assert {problem["path"] for problem in told["args"][1]} == {"graph_id", "data.deep[0].er"}
