@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from autogpt_server.provision.steps import SetUpFailed, Steps  # noqa: E402
 REQUIREMENTS = ROOT / "requirements"
 #: Groups of pyproject.toml in each exported file.
 EXPORTS = {"main.txt": "main,build", "dev.txt": "main,build,dev", "lock.txt": "lock"}
+_INDEX_HOST = re.compile(r"\bpypi\.org\b", re.IGNORECASE)
 #: Prints the index that pip would use, whether an option, a variable, a file or pip itself says so.
 PRINT_INDEX = """
 from pip._internal.commands import create_command
@@ -80,6 +82,7 @@ def lock(steps: Steps, *, upgrade: bool) -> None:
             cwd=ROOT,
             variables={"POETRY_PYPI_MIRROR_URL": f"{index}/", "POETRY_VIRTUALENVS_CREATE": "false"},
         )
+        name_no_hosts(ROOT / "poetry.lock")
     for name, groups in EXPORTS.items():
         with steps.step(f"requirements/{name}"):
             (REQUIREMENTS / name).write_text(export(steps, environment, groups), encoding="utf-8")
@@ -89,6 +92,15 @@ def lock(steps: Steps, *, upgrade: bool) -> None:
     with steps.step("package-lock.json"):
         options = ["--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved", "--no-audit"]
         steps.run([app.node, app.npm, "install", *options], cwd=ROOT)
+
+
+def name_no_hosts(lock_file: Path) -> None:
+    """Take the hosts of package indexes out of what packages say of themselves; nothing reads that."""
+    text = lock_file.read_text(encoding="utf-8")
+    lock_file.write_text(
+        re.sub(r"^description = .*$", lambda line: _INDEX_HOST.sub("PyPI", line[0]), text, flags=re.MULTILINE),
+        encoding="utf-8",
+    )
 
 
 def install_poetry(steps: Steps) -> Environment:
