@@ -14,15 +14,16 @@ from prisma import Batch
 
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.jsonvalue import dumps
+from autogpt_server.model.policy import GraphPolicy, NodePolicy
 
 #: Rows in one statement: few enough to build without keeping the event loop busy for long.
 _CHUNK = 1000
 
 _NODE_COLUMNS: LiteralString = (
     'INSERT INTO "AgentNode" '
-    '("agentGraphId", "agentGraphVersion", "id", "agentBlockName", "constantInput", "metadata") '
+    '("agentGraphId", "agentGraphVersion", "id", "agentBlockName", "constantInput", "metadata", "policy") '
 )
-_NODE_VALUES: LiteralString = "value->>'id', value->>'block', value->>'input', value->>'metadata'"
+_NODE_VALUES: LiteralString = "value->>'id', value->>'block', value->>'input', value->>'metadata', value->>'policy'"
 _LINK_COLUMNS: LiteralString = (
     'INSERT INTO "AgentNodeLink" ("agentGraphId", "agentGraphVersion", "id", '
     '"agentNodeSourceId", "sourceName", "agentNodeSinkId", "sinkName", "isStatic") '
@@ -53,6 +54,11 @@ async def insert_nodes_and_links(batch: Batch, provider: str, graph: Graph) -> N
         await asyncio.sleep(0)
 
 
+def policy_text(policy: NodePolicy | GraphPolicy) -> str:
+    """Write a policy as it is stored: only what it asks for."""
+    return dumps(policy.model_dump(mode="json", exclude_none=True))
+
+
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), _CHUNK):
         yield items[start : start + _CHUNK]
@@ -64,6 +70,7 @@ def _node_row(node: Node) -> dict[str, Any]:
         "block": node.block_name,
         "input": dumps(node.input_default),
         "metadata": dumps(node.metadata),
+        "policy": policy_text(node.policy),
     }
 
 

@@ -6,6 +6,10 @@ from autogpt_server.data.database import Database
 from autogpt_server.errors import GraphNotFound
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.jsonvalue import loads
+from autogpt_server.model.policy import GraphPolicy, NodePolicy
+
+#: Of most nodes; shared, since it never changes.
+_NO_POLICY = NodePolicy()
 
 
 def find_version(database: Database, user_id: str, graph_id: str, version: int | None) -> int:
@@ -38,7 +42,8 @@ def load_version(database: Database, graph_id: str, version: int) -> Graph:
     with database.read() as c:
         head = c.exec_driver_sql(
             database.sql(
-                'SELECT "name","description","isActive","isTemplate" FROM "AgentGraph" WHERE "id" = ? AND "version" = ?'
+                'SELECT "name","description","isActive","isTemplate","policy" FROM "AgentGraph" '
+                'WHERE "id" = ? AND "version" = ?'
             ),
             key,
         ).first()
@@ -46,7 +51,7 @@ def load_version(database: Database, graph_id: str, version: int) -> Graph:
             raise GraphNotFound(graph_id, version)
         nodes = c.exec_driver_sql(
             database.sql(
-                'SELECT n."id", b."id", n."agentBlockName", n."constantInput" FROM "AgentNode" n '
+                'SELECT n."id", b."id", n."agentBlockName", n."constantInput", n."policy" FROM "AgentNode" n '
                 'JOIN "AgentBlock" b ON b."name" = n."agentBlockName" '
                 'WHERE n."agentGraphId" = ? AND n."agentGraphVersion" = ?'
             ),
@@ -66,7 +71,17 @@ def load_version(database: Database, graph_id: str, version: int) -> Graph:
         description=head[1],
         is_active=bool(head[2]),
         is_template=bool(head[3]),
-        nodes=tuple(Node(id=n[0], block_id=n[1], block_name=n[2], input_default=loads(n[3])) for n in nodes),
+        policy=GraphPolicy.model_validate(loads(head[4])),
+        nodes=tuple(
+            Node(
+                id=n[0],
+                block_id=n[1],
+                block_name=n[2],
+                input_default=loads(n[3]),
+                policy=_NO_POLICY if n[4] == "{}" else NodePolicy.model_validate(loads(n[4])),
+            )
+            for n in nodes
+        ),
         links=tuple(
             Link(id=k[0], source_id=k[1], source_name=k[2], sink_id=k[3], sink_name=k[4], is_static=bool(k[5]))
             for k in links

@@ -16,12 +16,13 @@ from prisma.models import AgentGraph, AgentNode, AgentNodeLink
 from prisma.types import AgentGraphWhereInput
 from pydantic import BaseModel, ConfigDict
 
-from autogpt_server.data.graph_rows import insert_nodes_and_links
+from autogpt_server.data.graph_rows import insert_nodes_and_links, policy_text
 from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
 from autogpt_server.data.prisma_client import provider_of
 from autogpt_server.errors import ConflictError, GraphNotFound, Unavailable
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.jsonvalue import loads
+from autogpt_server.model.policy import GraphPolicy, NodePolicy
 
 #: Saves of one graph at the same moment that all find room; each loses at most to those before it.
 _ATTEMPTS = 50
@@ -164,6 +165,7 @@ async def _insert(db: Prisma, user_id: str, graph: Graph) -> None:
             "name": graph.name,
             "description": graph.description,
             "isTemplate": graph.is_template,
+            "policy": policy_text(graph.policy),
             "userId": user_id,
         }
     )
@@ -189,6 +191,7 @@ async def _read(db: Prisma, head: AgentGraph) -> Graph:
         description=head.description,
         is_active=head.isActive,
         is_template=head.isTemplate,
+        policy=GraphPolicy.model_validate(loads(head.policy)),
         nodes=tuple(_node(row, block_ids[row.agentBlockName]) for row in nodes),
         links=tuple(_link(row) for row in links),
     )
@@ -202,6 +205,7 @@ def _node(row: AgentNode, block_id: str) -> Node:
         block_name=row.agentBlockName,
         input_default=loads(row.constantInput),
         metadata=loads(row.metadata),
+        policy=NodePolicy.model_validate(loads(row.policy)),
     )
 
 

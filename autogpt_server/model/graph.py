@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from autogpt_server.model.block import INPUT_BLOCK, OUTPUT_BLOCK
+from autogpt_server.model.policy import GraphPolicy, NodePolicy
 
 
 class _Value(BaseModel):
@@ -22,6 +23,7 @@ class Node(_Value):
     block_name: str
     input_default: dict[str, Any] = Field(default_factory=dict)
     metadata: dict[str, Any] = Field(default_factory=dict)
+    policy: NodePolicy = NodePolicy()
 
 
 class Link(_Value):
@@ -44,6 +46,7 @@ class Graph(_Value):
     description: str = ""
     is_active: bool = True
     is_template: bool = False
+    policy: GraphPolicy = GraphPolicy()
     nodes: tuple[Node, ...] = ()
     links: tuple[Link, ...] = ()
 

@@ -7,19 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
+from pydantic import BaseModel, ValidationError
+
 from autogpt_server.errors import Problem
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import JsonValueError, plain, storable_text
+from autogpt_server.model.policy import GraphPolicy, NodePolicy
 from autogpt_server.model.suggestions import short
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 Json = dict[str, Any]
 
 #: Greatest version number that the database holds.
 _MAX_VERSION = 2**31 - 1
 
-_GRAPH_FIELDS = {"id", "version", "name", "description", "is_active", "is_template", "nodes", "links", "sub_graphs"}
-_NODE_FIELDS = {"id", "block_id", "block_name", "input_default", "metadata", "input_links", "output_links"}
+_GRAPH_FIELDS = {
+    *("id", "version", "name", "description", "is_active", "is_template", "policy"),
+    *("nodes", "links", "sub_graphs"),
+}
+_NODE_FIELDS = {"id", "block_id", "block_name", "input_default", "metadata", "policy", "input_links", "output_links"}
 _LINK_FIELDS = {"id", "source_id", "source_name", "sink_id", "sink_name", "is_static"}
 #: Fields by which an export is told from a graph in our own form.
 _EXPORT_GRAPH_MARKS = {
@@ -42,6 +49,7 @@ class NodeFields:
     block_name: str
     input_default: Json
     metadata: Json
+    policy: NodePolicy
 
 
 @dataclass(slots=True)
@@ -75,6 +83,7 @@ class GraphFields:
     description: str
     is_active: bool
     is_template: bool
+    policy: GraphPolicy
     nodes: list[NodeFields]
     links: list[LinkFields]
 
@@ -109,6 +118,7 @@ def read_graph(raw: Json, place: str, findings: Findings) -> GraphFields:
         description=reader.text("description"),
         is_active=reader.flag("is_active", default=True),
         is_template=reader.flag("is_template", default=False),
+        policy=reader.policy(GraphPolicy),
         nodes=[],
         links=_read_links(_list(raw, "links", place, findings), _at(place, "links"), findings, is_inner=False),
     )
@@ -136,6 +146,7 @@ def _read_node(raw: Any, place: str, graph: GraphFields, findings: Findings) -> 
             block_name=reader.text("block_name"),
             input_default=reader.object("input_default"),
             metadata=reader.object("metadata"),
+            policy=reader.policy(NodePolicy),
         )
     )
     for key in ("input_links", "output_links"):
@@ -186,6 +197,15 @@ class _Fields:
     def object(self, key: str) -> Json:
         return cast(Json, self._typed(key, self._raw.get(key), dict, {}, "an object"))
 
+    def policy(self, cls: type[M]) -> M:
+        try:
+            return cls.model_validate(self.object("policy"))
+        except ValidationError as error:
+            for item in error.errors(include_url=False, include_context=False, include_input=False):
+                steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in item["loc"])
+                self._findings.problem(_at(self._place, "policy") + "".join(steps), item["msg"], _fix(cls, item["loc"]))
+            return cls()
+
     def version(self) -> int:
         value = self._raw.get("version")
         if isinstance(value, bool) or (isinstance(value, int) and not 0 < value <= _MAX_VERSION):
@@ -205,6 +225,11 @@ class _Fields:
             return default if value is None else value
         self._findings.problem(_at(self._place, key), f"is {_kind(value)}, but must be {wanted}")
         return default
+
+
+def _fix(cls: type[BaseModel], loc: tuple[int | str, ...]) -> str | None:
+    known = ", ".join(cls.model_fields)
+    return None if loc and loc[0] in cls.model_fields else f"a policy here may have: {known}"
 
 
 def _clean_object(raw: Json, place: str, findings: Findings) -> Json:

@@ -156,6 +156,7 @@ def _assemble(
         description=fields.description,
         is_active=fields.is_active,
         is_template=fields.is_template,
+        policy=fields.policy,
         nodes=tuple(nodes),
         links=tuple(
             Link(
@@ -252,7 +253,14 @@ def _assemble_node(node: NodeFields, registry: BlockRegistry, defaults: _Default
         # An id that belongs to another block than the name is kept, for the check to tell.
         block_id = block.id if by_id in (None, block) else node.block_id
         block_name, values = block.name, defaults.read(node, block)
-    return Node(id=node.id, block_id=block_id, block_name=block_name, input_default=values, metadata=node.metadata)
+    return Node(
+        id=node.id,
+        block_id=block_id,
+        block_name=block_name,
+        input_default=values,
+        metadata=node.metadata,
+        policy=node.policy,
+    )
 
 
 def _renew(graphs: list[Graph]) -> list[Graph]:

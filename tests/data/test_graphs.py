@@ -19,6 +19,7 @@ from autogpt_server.data.prisma_client import connect
 from autogpt_server.errors import ConflictError, GraphNotFound, InvalidError
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.ids import new_id
+from autogpt_server.model.policy import GraphPolicy, NodePolicy, RetryPolicy
 from autogpt_server.settings import Settings
 
 BLOCK_ID = "11111111-2222-4333-8444-555555555555"
@@ -49,6 +50,7 @@ def some_graph(graph_id: str | None = None, nodes: int = 3, links: int = 2, **ch
     return Graph(
         id=graph_id or new_id(),
         name="graph é 🎉\u2028",
+        policy=GraphPolicy(max_concurrent_executions=2),
         description='says "hello"',
         nodes=tuple(
             Node(
@@ -57,6 +59,9 @@ def some_graph(graph_id: str | None = None, nodes: int = 3, links: int = 2, **ch
                 block_name="SomeBlock",
                 input_default={"text": 'a "b" \\ \u2028\u0085', "number": 2**70, "none": None},
                 metadata={"position": {"x": 1.5}},
+                policy=NodePolicy(timeout_seconds=2.5, retry=RetryPolicy(attempts=3, errors=("timeout",)))
+                if i % 2
+                else NodePolicy(),
             )
             for i in range(nodes)
         ),

@@ -15,6 +15,7 @@ from autogpt_server.model.check import Limits
 from autogpt_server.model.graph_import import MAX_PROBLEMS, MAX_SUB_GRAPHS, ParsedGraph, parse_graph
 from autogpt_server.model.ids import is_uuid
 from autogpt_server.model.jsonvalue import dumps
+from autogpt_server.model.policy import GraphPolicy, NodePolicy, RetryPolicy
 from tests.model.model_blocks import REGISTRY
 
 LIMITS = Limits(nodes=20, links=20)
@@ -242,6 +243,31 @@ class TestBadShape:
         assert paths >= {"id", "version", "name", "description", "is_active", "sub_graphs[0]", "nodes[0]", "links[0]"}
         assert paths >= {f"nodes[1].{k}" for k in ("id", "block_name", "block_id", "input_default", "metadata")}
         assert paths >= {"nodes[1].input_links", "links[1].id", "links[1].is_static", "links[1].source_name"}
+
+    def test_policies_are_read(self) -> None:
+        document = own()
+        document["policy"] = {"timeout_seconds": 60, "max_concurrent_executions": 1}
+        document["nodes"][0]["policy"] = {"timeout_seconds": 5, "retry": {"attempts": 3, "errors": ["timeout"]}}
+        graph = parse_graph(document, REGISTRY, LIMITS).graph
+
+        assert graph.policy == GraphPolicy(timeout_seconds=60, max_concurrent_executions=1)
+        assert graph.nodes[0].policy == NodePolicy(
+            timeout_seconds=5, retry=RetryPolicy(attempts=3, delay_seconds=1, errors=("timeout",))
+        )
+        assert graph.nodes[1].policy == NodePolicy()
+
+    def test_every_wrong_part_of_a_policy_is_told(self) -> None:
+        document = own()
+        document["policy"] = {"timeout_seconds": 0, "max_concurrent": 1}
+        document["nodes"][0]["policy"] = {"retry": {"attempts": 0, "errors": [1]}, "timeout_seconds": 1e300}
+        document["nodes"][1]["policy"] = "fast"
+        found = {problem.path: problem.fix for problem in refused(document)}
+
+        assert set(found) == {
+            *("policy.timeout_seconds", "policy.max_concurrent", "nodes[0].policy.retry.attempts"),
+            *("nodes[0].policy.retry.errors[0]", "nodes[0].policy.timeout_seconds", "nodes[1].policy"),
+        }
+        assert found["policy.max_concurrent"] == "a policy here may have: timeout_seconds, max_concurrent_executions"
 
     def test_a_graph_without_nodes_is_told(self) -> None:
         assert [p.path for p in refused({})] == ["nodes"]
