@@ -132,7 +132,8 @@ def test_what_a_process_died_of_waits_in_quarantine_after_the_migration_of_lanes
         query(
             new_settings,
             f"""INSERT INTO "AgentGraphExecution"
-               ("id", "agentGraphId", "agentGraphVersion", "userId", "status", "deaths") VALUES ('e{deaths}', 'g', 1, 'u', 'QUEUED', {deaths})""",
+            ("id", "agentGraphId", "agentGraphVersion", "userId", "status", "deaths")
+            VALUES ('e{deaths}', 'g', 1, 'u', 'QUEUED', {deaths})""",
         )
 
     assert migrate(new_settings) == ALL[1:]
