@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
 from autogpt_server.data.database import Database
 from autogpt_server.errors import GraphNotFound
 from autogpt_server.model.graph import Graph, Link, Node
@@ -12,24 +17,37 @@ from autogpt_server.model.policy import GraphPolicy, NodePolicy
 _NO_POLICY = NodePolicy()
 
 
-def find_version(database: Database, user_id: str, graph_id: str, version: int | None) -> int:
+class Wanted(NamedTuple):
+    """What somebody wants to execute: a version of a graph, or, without one, whichever is active."""
+
+    user_id: str
+    graph_id: str
+    version: int | None
+
+
+def find_version(database: Database, wanted: Wanted) -> int:
     """Tell which version of a graph a user executes: the given one, or else the active one.
 
     Raises:
         GraphNotFound: Unknown, deleted, or another user's.
     """
-    which = '"isActive" = ?' if version is None else '"version" = ?'
     with database.read() as c:
-        row = c.exec_driver_sql(
-            database.sql(
-                'SELECT "version" FROM "AgentGraph" '
-                f'WHERE "id" = ? AND "userId" = ? AND "deletedAt" IS NULL AND {which}'
-            ),
-            (graph_id, user_id, True if version is None else version),
-        ).first()
-    if row is None:
-        raise GraphNotFound(graph_id, version)
-    return row[0]
+        found = _find(database, c, wanted)
+    if found is None:
+        raise GraphNotFound(wanted.graph_id, wanted.version)
+    return found
+
+
+def find_stale(database: Database, connection: Connection, choices: Iterable[tuple[Wanted, int]]) -> set[Wanted]:
+    """Tell, inside a transaction, for which of these ``find_version`` would not give the version beside it."""
+    return {wanted for wanted, version in set(choices) if _find(database, connection, wanted) != version}
+
+
+def _find(database: Database, connection: Connection, wanted: Wanted) -> int | None:
+    which = '"isActive" = ?' if wanted.version is None else '"version" = ?'
+    text = f'SELECT "version" FROM "AgentGraph" WHERE "id" = ? AND "userId" = ? AND "deletedAt" IS NULL AND {which}'
+    value = True if wanted.version is None else wanted.version
+    return connection.exec_driver_sql(database.sql(text), (wanted.graph_id, wanted.user_id, value)).scalar()
 
 
 def load_version(database: Database, graph_id: str, version: int) -> Graph:

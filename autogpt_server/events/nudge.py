@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
+import time
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: Ids in one datagram: 1,000 of 36 characters stay below the 64 KiB that fit everywhere.
 _IDS_PER_DATAGRAM = 1000
+#: Nanoseconds within which a second change of a folder may leave its time of change as it is.
+_CLOCK_STEP_NS = 50_000_000
 
 
 class Topic(StrEnum):
@@ -29,29 +33,67 @@ class Topic(StrEnum):
     CHANGES = "changes"
 
 
-def send_nudge(run_dir: Path, topic: Topic, ids: Iterable[str] = ()) -> None:
-    """Nudge every process of this machine that listens to a topic.  Never blocks and never fails."""
-    listeners = list(run_dir.glob(f"*.{topic}"))
-    if not listeners:
-        return
-    ids = list(ids)
-    parts = [ids[i : i + _IDS_PER_DATAGRAM] for i in range(0, max(1, len(ids)), _IDS_PER_DATAGRAM)]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.setblocking(False)
+class Nudger:
+    """Nudges every process of this machine that listens to a topic.  For any thread of the process that made it.
+
+    It keeps one socket, and the list of listeners for as long as their folder does not change.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sender.setblocking(False)
+        #: The folder's time of change when it was listed, and what it held; replaced as one, for other threads.
+        self._listed: tuple[int, dict[Topic, list[str]]] = (0, {})
+
+    def send(self, topic: Topic, ids: Iterable[str] = ()) -> None:
+        """Nudge whoever listens to a topic.  Never blocks and never fails."""
+        listeners = self._listeners(topic)
+        if not listeners:
+            return
+        ids = list(ids)
+        parts = [ids[i : i + _IDS_PER_DATAGRAM] for i in range(0, max(1, len(ids)), _IDS_PER_DATAGRAM)]
+        datagrams = [" ".join(part).encode() for part in parts]
         for path in listeners:
-            for part in parts:
-                _send(sender, path, " ".join(part).encode())
+            for datagram in datagrams:
+                self._send(path, datagram)
+
+    def close(self) -> None:
+        self._sender.close()
+
+    def _listeners(self, topic: Topic) -> list[str]:
+        try:
+            changed_at = os.stat(self._run_dir).st_mtime_ns
+            at, listed = self._listed
+            if at != changed_at:
+                names = os.listdir(self._run_dir)
+                listed = {
+                    one: [f"{self._run_dir}/{name}" for name in names if name.endswith(f".{one}")] for one in Topic
+                }
+                # What comes within the same step of the file system's clock would not be seen.
+                is_settled = time.time_ns() - changed_at > _CLOCK_STEP_NS
+                self._listed = (changed_at if is_settled else 0, listed)
+        except OSError:
+            return []
+        return listed[topic]
+
+    def _send(self, path: str, datagram: bytes) -> None:
+        try:
+            self._sender.sendto(datagram, path)
+        except ConnectionRefusedError:
+            # Its owner died without cleaning up.
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        except OSError as error:
+            # A full buffer means that it is being woken already.
+            log.debug("no nudge to %s: %s", path, error)
 
 
-def _send(sender: socket.socket, path: Path, data: bytes) -> None:
-    try:
-        sender.sendto(data, str(path))
-    except ConnectionRefusedError:
-        # Its owner died without cleaning up.
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        # A full buffer means that it is being woken already.
-        log.debug("no nudge to %s: %s", path.name, error)
+def send_nudge(run_dir: Path, topic: Topic, ids: Iterable[str] = ()) -> None:
+    """Nudge once, as ``Nudger.send``; whoever nudges often keeps a ``Nudger``."""
+    nudger = Nudger(run_dir)
+    nudger.send(topic, ids)
+    nudger.close()
 
 
 class _Protocol(asyncio.DatagramProtocol):

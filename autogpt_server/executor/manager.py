@@ -31,8 +31,10 @@ class ExecutionManager(AppService):
         return settings.execution_manager_port
 
     async def startup(self) -> None:
+        # A setting that names blocks which cannot be used stops the start here, before every executor stumbles over it.
+        load_registry(self.settings.blocks)
         self._database = Database.from_settings(self.settings)
-        self._submitter = Submitter(self.settings, load_registry(self.settings.blocks), self._database)
+        self._submitter = Submitter(self.settings, self._database)
 
     async def shutdown(self) -> None:
         if self._submitter is not None:

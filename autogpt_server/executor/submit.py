@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from autogpt_server.data import graph_versions
+from autogpt_server.data.accepting import Accepted, Submission, acceptor
 from autogpt_server.data.commit import GroupCommitter
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
+from autogpt_server.data.graph_versions import Wanted, find_version, load_version
 from autogpt_server.data.queue import ExecutionQueue, NewExecution, inputs_text
 from autogpt_server.errors import InvalidError, Problem
-from autogpt_server.events.nudge import Topic, send_nudge
-from autogpt_server.model.block import BlockRegistry
+from autogpt_server.events.nudge import Nudger, Topic
 from autogpt_server.model.check import check_inputs
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution
 from autogpt_server.model.graph import Graph
@@ -24,28 +25,40 @@ from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import JsonValueError, plain
 from autogpt_server.settings import Settings
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 #: Seconds that a submission waits for a database that is away before it is refused.
 ACCEPT_PATIENCE = 5.0
 #: Executions that one batch may hold.
 MAX_BATCH = 10_000
 #: Characters of an idempotency key.
 MAX_KEY = 255
-#: Graph versions kept in memory.
-_KEPT_GRAPHS = 256
-
-_Accepted = list[tuple[str, ExecutionStatus]]
+#: Executions that are made on the event loop; more go to a thread.
+_MAX_INLINE = 32
+#: Problems of a batch after which the rest of it is not checked.
+_MAX_PROBLEMS = 100
+#: Graph versions kept in memory, and answers to which version was wanted.
+_KEPT_GRAPHS, _KEPT_CHOICES = 256, 10_000
 
 
 class Submitter:
     """Accepts executions.  Create it on the loop that uses it; ``close`` it there."""
 
-    def __init__(self, settings: Settings, registry: BlockRegistry, database: Database) -> None:
-        self._settings, self._registry, self._db = settings, registry, database
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._db = database
         self._queue = ExecutionQueue(database)
         self._executions = Executions(database)
+        self._nudger = Nudger(settings.run_dir)
         self._graphs: OrderedDict[tuple[str, int], Graph] = OrderedDict()
-        self._committer: GroupCommitter[list[NewExecution], _Accepted] = GroupCommitter(
-            database, self._queue.accept, owner=lambda batch: batch[0].id, patience=ACCEPT_PATIENCE
+        #: Which version was wanted when somebody last asked; checked again in the transaction that accepts.
+        self._choices: OrderedDict[Wanted, int] = OrderedDict()
+        self._committer: GroupCommitter[Submission, Accepted | None] = GroupCommitter(
+            database,
+            acceptor(database),
+            owner=lambda submission: submission.executions[0].id,
+            patience=ACCEPT_PATIENCE,
+            on_committed=lambda _: self._nudger.send(Topic.QUEUE),
         )
 
     async def submit(
@@ -81,12 +94,16 @@ class Submitter:
         """
         if idempotency_key is not None:
             _check_key(idempotency_key)
-        graph = await self._graph(user_id, graph_id, version)
-        text = self._inputs(graph, inputs, "")
-        new = NewExecution(
-            new_id(), graph.id, graph.version, user_id, text, idempotency_key, parent_execution_id, depth
-        )
-        return (await self._accept([new]))[0]
+
+        def make(graph: Graph) -> list[NewExecution]:
+            text = _checked(graph, inputs, "")
+            return [
+                NewExecution(
+                    new_id(), graph.id, graph.version, user_id, text, idempotency_key, parent_execution_id, depth
+                )
+            ]
+
+        return (await self._submit(Wanted(user_id, graph_id, version), make, 1))[0]
 
     async def submit_batch(
         self, user_id: str, graph_id: str, inputs: list[dict[str, Any]], *, version: int | None = None
@@ -101,19 +118,24 @@ class Submitter:
                 "The batch was refused.",
                 [Problem("inputs", f"holds {len(inputs)} executions", f"send between 1 and {MAX_BATCH:,}")],
             )
-        graph = await self._graph(user_id, graph_id, version)
-        problems: list[Problem] = []
-        new: list[NewExecution] = []
-        for i, one in enumerate(inputs):
-            try:
-                new.append(
-                    NewExecution(new_id(), graph.id, graph.version, user_id, self._inputs(graph, one, f"inputs[{i}]"))
-                )
-            except InvalidError as error:
-                problems += error.problems
-        if problems:
-            raise InvalidError("The batch was refused; nothing of it was accepted.", problems[:100])
-        return [execution_id for execution_id, _ in await self._accept(new)]
+
+        def make(graph: Graph) -> list[NewExecution]:
+            problems: list[Problem] = []
+            new: list[NewExecution] = []
+            for i, one in enumerate(inputs):
+                try:
+                    text = _checked(graph, one, f"inputs[{i}]")
+                    new.append(NewExecution(new_id(), graph.id, graph.version, user_id, text))
+                except InvalidError as error:
+                    problems += error.problems
+                if len(problems) >= _MAX_PROBLEMS:
+                    break
+            if problems:
+                raise InvalidError("The batch was refused; nothing of it was accepted.", problems[:_MAX_PROBLEMS])
+            return new
+
+        accepted = await self._submit(Wanted(user_id, graph_id, version), make, len(inputs))
+        return [execution_id for execution_id, _ in accepted]
 
     async def stop(self, user_id: str, execution_id: str) -> GraphExecution:
         """Ask an execution, and those it started, to stop.  Harmless when repeated or too late.
@@ -125,47 +147,67 @@ class Submitter:
             ExecutionNotFound: Unknown, or another user's.
         """
         await asyncio.to_thread(self._queue.request_stop, user_id, execution_id)
-        self._nudge()
-        send_nudge(self._settings.run_dir, Topic.CHANGES, [execution_id])
+        self._nudger.send(Topic.QUEUE)
+        self._nudger.send(Topic.CHANGES, [execution_id])
         return await asyncio.to_thread(self._executions.get, user_id, execution_id)
 
     async def close(self) -> None:
         """Write what was accepted, then refuse more."""
         await self._committer.close()
+        self._nudger.close()
 
-    async def _accept(self, new: list[NewExecution]) -> _Accepted:
-        accepted = await self._committer.put(new)
-        self._nudge()
-        return accepted
+    async def _submit(self, wanted: Wanted, make: Callable[[Graph], list[NewExecution]], count: int) -> Accepted:
+        """Make executions for the version that is wanted, and store them while it still is.
 
-    def _nudge(self) -> None:
-        send_nudge(self._settings.run_dir, Topic.QUEUE)
+        Which one that is, is remembered from the last time and looked up only where that turns out to be wrong: when
+        the transaction that accepts says so, or before inputs are refused that another version might take.
+        """
+        version = self._choices.get(wanted)
+        is_remembered = version is not None
+        while True:
+            if version is None:
+                version = await asyncio.to_thread(find_version, self._db, wanted)
+            graph = await self._graph(wanted.graph_id, version)
+            try:
+                new = make(graph) if count <= _MAX_INLINE else await asyncio.to_thread(make, graph)
+            except InvalidError:
+                if not is_remembered:
+                    raise
+            else:
+                accepted = await self._committer.put(Submission(wanted, version, new))
+                if accepted is not None:
+                    _keep(self._choices, wanted, version, _KEPT_CHOICES)
+                    return accepted
+            version, is_remembered = None, False
 
-    async def _graph(self, user_id: str, graph_id: str, version: int | None) -> Graph:
-        """Find what a user may execute.  Versions never change, so only the look for the right one is repeated."""
-        found = await asyncio.to_thread(graph_versions.find_version, self._db, user_id, graph_id, version)
-        key = (graph_id, found)
+    async def _graph(self, graph_id: str, version: int) -> Graph:
+        """Read a version, or take it from memory: it never changes."""
+        key = (graph_id, version)
         graph = self._graphs.get(key)
         if graph is None:
-            graph = await asyncio.to_thread(graph_versions.load_version, self._db, *key)
-            self._graphs[key] = graph
-            if len(self._graphs) > _KEPT_GRAPHS:
-                self._graphs.popitem(last=False)
-        else:
-            self._graphs.move_to_end(key)
+            graph = await asyncio.to_thread(load_version, self._db, *key)
+        _keep(self._graphs, key, graph, _KEPT_GRAPHS)
         return graph
 
-    def _inputs(self, graph: Graph, inputs: dict[str, Any], path: str) -> str:
-        problems = check_inputs(graph, self._registry, inputs)
-        if problems:
-            problems = [Problem(_join(path, p.path), p.message, p.fix) for p in problems]
-            raise InvalidError("The inputs do not fit the graph.", problems)
-        try:
-            return inputs_text(plain(inputs))
-        except JsonValueError as error:
-            raise InvalidError(
-                "The inputs cannot be stored.", [Problem(_join(path, error.place), error.reason)]
-            ) from None
+
+def _keep(kept: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
+    """Remember a value as the latest used one, and forget the one that was not used for longest."""
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > limit:
+        kept.popitem(last=False)
+
+
+def _checked(graph: Graph, inputs: dict[str, Any], path: str) -> str:
+    """Check the inputs of one execution and give them as they are stored; problems are told below a path."""
+    problems = check_inputs(graph, inputs)
+    if problems:
+        problems = [Problem(_join(path, p.path), p.message, p.fix) for p in problems]
+        raise InvalidError("The inputs do not fit the graph.", problems)
+    try:
+        return inputs_text(plain(inputs))
+    except JsonValueError as error:
+        raise InvalidError("The inputs cannot be stored.", [Problem(_join(path, error.place), error.reason)]) from None
 
 
 def _join(path: str, rest: str) -> str:

@@ -19,7 +19,7 @@ from autogpt_server.data.leases import Lease, Leases, machine_name
 from autogpt_server.data.queue import Claimed, ExecutionQueue
 from autogpt_server.data.records import Record, recorder
 from autogpt_server.errors import Unavailable
-from autogpt_server.events.nudge import NudgeReceiver, Topic, send_nudge
+from autogpt_server.events.nudge import Nudger, NudgeReceiver, Topic
 from autogpt_server.executor.compiled_graphs import CompiledGraphs
 from autogpt_server.executor.context import ExecutionScope, parse_networks
 from autogpt_server.executor.graph_executor import GraphExecutor
@@ -89,6 +89,7 @@ class Worker:
             Whether the process must end at once, because a thread of it never will.
         """
         run_folder = open_run_folder(self._settings)
+        nudger = Nudger(run_folder)
         lease = await self._patiently(lambda: self._in_control(self._leases.register, machine_name(), os.getpid()))
         committer = GroupCommitter[Record, bool](
             self._db,
@@ -96,9 +97,9 @@ class Worker:
             owner=lambda record: record.execution_id,
             patience=None,
             on_lease_lost=self._lose_lease,
-            on_committed=lambda records: send_nudge(run_folder, Topic.CHANGES, {r.execution_id for r in records}),
+            on_committed=lambda records: nudger.send(Topic.CHANGES, {r.execution_id for r in records}),
         )
-        submitter = Submitter(self._settings, self._registry, self._db)
+        submitter = Submitter(self._settings, self._db)
         sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth)
         nudges = NudgeReceiver(run_folder, Topic.QUEUE, f"executor-{os.getpid()}")
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="block")
@@ -122,6 +123,7 @@ class Worker:
             await sub_graphs.close()
             await submitter.close()
             await committer.close()
+            nudger.close()
             threads.shutdown(wait=False, cancel_futures=True)
         if not self._lease_is_lost:
             await self._in_control(self._leases.end, lease)

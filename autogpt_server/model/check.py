@@ -65,27 +65,23 @@ def check_graph(
     return list(checker.check_limits(limits)) or list(checker.check(any_ids=any_ids))
 
 
-def check_inputs(graph: Graph, registry: BlockRegistry, inputs: dict[str, Any]) -> list[Problem]:
+def check_inputs(graph: Graph, inputs: dict[str, Any]) -> list[Problem]:
     """Return everything that is wrong with the names of an execution's inputs.
 
     A graph without input blocks takes any: what is no pin of a starting node is dropped there.
     """
-    if not graph.input_nodes:
+    needs = graph.needs_input
+    if not needs:
+        return []
+    unknown = [name for name in inputs if name not in needs]
+    missing = [name for name, is_needed in needs.items() if is_needed and name not in inputs]
+    if not unknown and not missing:
         return []
     suggest = Suggestions()
-    by_name = {str(node.input_default.get(_NAME_PIN)): node for node in reversed(graph.input_nodes)}
-    needed = {str(n.input_default.get(_NAME_PIN)) for n in graph.input_nodes if _VALUE_PIN not in n.input_default}
-    unknown = [
-        Problem(short(name), "the graph has no input of this name", suggest(name, by_name))
-        for name in inputs
-        if name not in by_name
+    return [
+        *(Problem(short(name), "the graph has no input of this name", suggest(name, needs)) for name in unknown),
+        *(Problem(name, "this input is missing and has no default", "give it a value") for name in missing),
     ]
-    missing = [
-        Problem(name, "this input is missing and has no default", "give it a value")
-        for name in by_name
-        if name in needed and name not in inputs
-    ]
-    return unknown + missing
 
 
 def input_schema(graph: Graph, registry: BlockRegistry) -> dict[str, Any]:

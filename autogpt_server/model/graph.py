@@ -62,6 +62,15 @@ class Graph(_Value):
         return tuple(node for node in self.starting_nodes if node.block_name == INPUT_BLOCK)
 
     @cached_property
+    def needs_input(self) -> dict[str, bool]:
+        """The names of its inputs in the order of the graph, and whether each needs a value."""
+        needs: dict[str, bool] = {}
+        for node in self.input_nodes:
+            name = str(node.input_default.get("name"))
+            needs[name] = needs.get(name, False) or "value" not in node.input_default
+        return needs
+
+    @cached_property
     def output_nodes(self) -> tuple[Node, ...]:
         """Nodes that collect the graph's named outputs."""
         return tuple(node for node in self.nodes if node.block_name == OUTPUT_BLOCK)

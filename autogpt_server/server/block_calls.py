@@ -82,7 +82,7 @@ class BlockCall(AppProcess):
     async def _execute(self) -> NodeOutcome:
         settings = self.settings
         registry, database = load_registry(settings.blocks), Database.from_settings(settings)
-        submitter = Submitter(settings, registry, database)
+        submitter = Submitter(settings, database)
         sub_graphs = SubGraphs(submitter, Executions(database), settings.max_depth)
         execution_id = new_id()
         marks = settings.run_dir / f"call-{execution_id}.running"

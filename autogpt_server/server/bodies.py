@@ -16,8 +16,8 @@ from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.model.jsonvalue import MAX_DEPTH, JsonValueError, loads, plain
 from autogpt_server.server.problems import invalid_input
 
-#: Bytes up to which a body is read on the event loop, in about a millisecond; longer ones go to a thread.
-_INLINE_BYTES = 64 * 1024
+#: Bytes up to which a body is read on the event loop, in a few milliseconds at most; longer ones go to a thread.
+INLINE_BYTES = 16 * 1024
 #: What names the body itself in a problem.
 _BODY = "body"
 
@@ -31,7 +31,7 @@ async def read_json(request: Request) -> Any:
         InvalidError: It is empty, no JSON, too deeply nested, or holds what cannot be stored; names the place.
     """
     raw = await request.body()
-    return await asyncio.to_thread(parse_json, raw) if len(raw) > _INLINE_BYTES else parse_json(raw)
+    return await asyncio.to_thread(parse_json, raw) if len(raw) > INLINE_BYTES else parse_json(raw)
 
 
 async def read_object(request: Request) -> dict[str, Any]:
@@ -40,9 +40,14 @@ async def read_object(request: Request) -> dict[str, Any]:
 
 
 async def read_inputs(request: Request) -> dict[str, Any]:
-    """Read the inputs of an execution; no body means none."""
+    """Read the inputs of an execution; no body means none.  Raises InvalidError as ``read_object``."""
     raw = await request.body()
-    return _as_object(await read_json(request)) if raw.strip() else {}
+    return await asyncio.to_thread(parse_inputs, raw) if len(raw) > INLINE_BYTES else parse_inputs(raw)
+
+
+def parse_inputs(raw: bytes) -> dict[str, Any]:
+    """Read the inputs of an execution; no body means none.  Raises InvalidError as ``read_object``."""
+    return _as_object(parse_json(raw)) if raw.strip() else {}
 
 
 JsonBody = Annotated[Any, Depends(read_json)]

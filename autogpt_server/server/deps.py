@@ -7,6 +7,8 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Header, Path, Query, Request
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
+from starlette.applications import Starlette
+from starlette.types import Scope
 
 from autogpt_server.data.pages import decode_cursor
 from autogpt_server.errors import InvalidError
@@ -22,14 +24,24 @@ MAX_INT = 2**31 - 1
 _SHOWN = 80
 
 
+def services_of(app: Starlette) -> Services:
+    """Return what an application works with."""
+    return cast(Services, app.state.services)
+
+
+def user_of(scope: Scope) -> str:
+    """Tell who sends a request."""
+    del scope  # without configured users everybody who gets here is the one local user
+    return DEFAULT_USER_ID
+
+
 # Async, although nothing is awaited: FastAPI would send each call of a plain function to a thread.
 async def _services(request: Request) -> Services:
-    return cast(Services, request.app.state.services)
+    return services_of(request.app)
 
 
-async def _user_id() -> str:
-    # Without configured users everybody who gets here is the one local user.
-    return DEFAULT_USER_ID
+async def _user_id(request: Request) -> str:
+    return user_of(request.scope)
 
 
 def _check_uuid(text: str) -> str:

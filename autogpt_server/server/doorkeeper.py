@@ -6,6 +6,7 @@ and the ``Host`` when a foreign name was made to point here.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import Headers
@@ -34,7 +35,7 @@ class Doorkeeper:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         refusal = None
-        if not self._is_ours(host):
+        if not is_ours(host, self._own_host):
             detail = "The Host header does not name this machine; use http://localhost or http://127.0.0.1."
             refusal = problem_response(FORBIDDEN, detail)
         elif origin is not None and not _is_same_site(origin, host):
@@ -44,12 +45,15 @@ class Doorkeeper:
             refusal = problem_response(INVALID, "The request was refused.", [problem])
         await (refusal or self._app)(scope, receive, send)
 
-    def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname
-        except ValueError:
-            return False
-        return name is not None and (is_loopback(name) or name == self._own_host)
+
+@lru_cache(maxsize=64)
+def is_ours(host: str, own_host: str) -> bool:
+    """Tell whether a ``Host`` header names this machine; its own name counts, too."""
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return False
+    return name is not None and (is_loopback(name) or name == own_host)
 
 
 def _is_same_site(origin: str, host: str) -> bool:

@@ -119,7 +119,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 class LastResort:
-    """Answers what nobody expected with a problem that tells an id and nothing else; the log tells the rest."""
+    """Answers whatever no handler answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -138,16 +138,18 @@ class LastResort:
             # The border of the request: no error of ours may end more than this one answer.
             if scope["type"] != "http" or has_started:
                 raise
-            await _internal_error(scope, error)(scope, receive, send)
+            await answer_defect(scope, error)(scope, receive, send)
 
 
-def _internal_error(scope: Scope, error: Exception) -> Response:
+def answer_defect(scope: Scope, error: Exception) -> Response:
+    """Answer what nobody expected with a problem that tells an id; the log tells the rest under it."""
     log_id = new_id()
     log.error("%s %s failed (%s)", scope["method"], scope["path"], log_id, exc_info=error)
     return problem_response(INTERNAL, f"The server failed; its log says more under {log_id}.")
 
 
-def _on_server_error(_: Request, error: Exception) -> Response:
+def answer_error(error: ServerError) -> Response:
+    """Answer an error of ours with its problem.  What has no kind is raised again."""
     kind = next((kind for cls, kind in BY_ERROR if isinstance(error, cls)), None)
     if kind is None:
         raise error
@@ -157,6 +159,11 @@ def _on_server_error(_: Request, error: Exception) -> Response:
         log.warning("not available: %s", error)
         return problem_response(kind, str(error), headers={"Retry-After": str(_RETRY_AFTER)})
     return problem_response(kind, str(error))
+
+
+def _on_server_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ServerError)
+    return answer_error(error)
 
 
 def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ from autogpt_server.server.body_limit import BodyLimit
 from autogpt_server.server.doorkeeper import Doorkeeper
 from autogpt_server.server.openapi import PROBLEMS, describe
 from autogpt_server.server.problems import LastResort, add_handlers
+from autogpt_server.server.quick_lane import Application
 from autogpt_server.server.services import open_services
 from autogpt_server.server.swagger import add_swagger
 from autogpt_server.server.version import VERSION
@@ -34,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
             stopping.set()
 
-    app = FastAPI(
+    app = Application(
         title="AutoGPT server",
         version=VERSION,
         lifespan=lifespan,
@@ -42,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.stopping = stopping
+    app.state.stopping, app.state.own_host = stopping, settings.host.lower()
     add_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)

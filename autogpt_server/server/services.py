@@ -71,7 +71,7 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
         await sync_blocks(prisma, registry)
         database = Database.from_settings(settings)
         stack.callback(database.close)
-        submitter = Submitter(settings, registry, database)
+        submitter = Submitter(settings, database)
         stack.push_async_callback(submitter.close)
         executions, block_names = Executions(database), BlockNames(database)
         executors = ExecutorWatch(Leases(database), settings.executor_lease_seconds)

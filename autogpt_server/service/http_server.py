@@ -46,6 +46,8 @@ class HttpServer:
                 lifespan="off",
                 ws="none",
                 server_header=False,
+                # Nothing stands between a client and this machine that could tell more about it.
+                proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE,
                 timeout_graceful_shutdown=_GRACE,
             ),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autogpt_server.events.nudge import NudgeReceiver, Topic, send_nudge
+from autogpt_server.events.nudge import Nudger, NudgeReceiver, Topic, send_nudge
 
 
 @pytest.fixture
@@ -76,3 +76,29 @@ async def test_a_listener_that_does_not_listen_holds_up_nobody(folder: Path) -> 
         # Its buffer is full long before the end, and the loop does not run in between.
         send_nudge(folder, Topic.QUEUE)
     receiver.close()
+
+
+async def test_a_nudger_notices_who_comes_and_who_goes(folder: Path) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    nudger = Nudger(folder)
+    nudger.send(Topic.QUEUE)
+    receivers: list[NudgeReceiver] = []
+    for i in range(20):
+        # Each at once after the other: within one step of the file system's clock.
+        receiver = NudgeReceiver(folder, Topic.QUEUE, f"{i}")
+        await receiver.open(lambda _, name=f"{i}": heard.put_nowait(name))
+        receivers.append(receiver)
+        nudger.send(Topic.QUEUE)
+        names = [await asyncio.wait_for(heard.get(), 5) for _ in receivers]
+        assert sorted(names, key=int) == [f"{n}" for n in range(i + 1)]
+    # Long after the last change nothing is listed again, and the next change is still seen.
+    os.utime(folder, (0, 0))
+    nudger.send(Topic.QUEUE)
+    assert len([await asyncio.wait_for(heard.get(), 5) for _ in receivers]) == 20
+    receivers.pop().close()
+    nudger.send(Topic.QUEUE)
+    assert len([await asyncio.wait_for(heard.get(), 5) for _ in receivers]) == 19
+    assert heard.empty()
+    for receiver in receivers:
+        receiver.close()
+    nudger.close()

@@ -76,7 +76,7 @@ class Bench:
 @pytest.fixture
 async def bench(settings: Settings, database: Database) -> AsyncIterator[Bench]:
     registry = load_registry(ALL.split(","))
-    submitter = Submitter(settings, registry, database)
+    submitter = Submitter(settings, database)
     yield Bench(settings, database, registry, submitter, Executions(database))
     await submitter.close()
 

@@ -287,16 +287,16 @@ class TestInputs:
     )
 
     def test_unknown_names_are_refused_with_the_one_that_was_meant(self) -> None:
-        (problem,) = check_inputs(self.graph, REGISTRY, {"count": 1, "unti": 2})
+        (problem,) = check_inputs(self.graph, {"count": 1, "unti": 2})
         assert (problem.path, problem.fix) == ("unti", "did you mean 'unit'?")
 
     def test_missing_names_without_a_default_are_refused(self) -> None:
-        (problem,) = check_inputs(self.graph, REGISTRY, {})
+        (problem,) = check_inputs(self.graph, {})
         assert problem.path == "count"
-        assert check_inputs(self.graph, REGISTRY, {"count": None}) == []
+        assert check_inputs(self.graph, {"count": None}) == []
 
     def test_a_graph_without_input_blocks_takes_any_names(self) -> None:
-        assert check_inputs(build({"1": "AnyBlock"}), REGISTRY, {"what": "ever"}) == []
+        assert check_inputs(build({"1": "AnyBlock"}), {"what": "ever"}) == []
 
     def test_the_schemas_name_inputs_and_outputs(self) -> None:
         assert input_schema(self.graph, REGISTRY) == {
