@@ -31,8 +31,9 @@ Result = tuple[str, int, list[float]]
 def open_database(path: Path, mode: str) -> Database:
     database = Database(parse_database_url(f"file:{path}", path.parent))
     if mode == "busy handler":
-        assert database._writer is not None
-        database._writer.lock.hold = lambda seconds: contextlib.nullcontext()  # type: ignore[method-assign]
+        writer = database._writer  # pyright: ignore[reportPrivateUsage]
+        assert writer is not None
+        writer.lock.hold = lambda seconds: contextlib.nullcontext()  # type: ignore[method-assign]
         # One thread, hence one connection in the pool: this replaces our handler on it.
         with database.read() as c:
             c.exec_driver_sql("PRAGMA busy_timeout = 30000")

@@ -4,6 +4,7 @@ setup.py app                the server
 setup.py app ARGUMENTS      the command line ``autogpt``
 setup.py test [ARGUMENTS]   pytest
 setup.py check [ARGUMENTS]  scripts/check.py
+setup.py bench [ARGUMENTS]  python -m benchmarks
 """
 
 from __future__ import annotations
@@ -71,6 +72,9 @@ def become(command: str, arguments: list[str]) -> NoReturn:
     elif command == "test":
         os.chdir(ROOT)
         program = [environment / "python", "-m", "pytest"]
+    elif command == "bench":
+        os.chdir(ROOT)
+        program = [environment / "python", "-m", "benchmarks"]
     else:
         program = [environment / "python", ROOT / "scripts" / "check.py"]
     os.execv(program[0], [str(part) for part in [*program, *arguments]])

@@ -66,7 +66,7 @@ def test_the_environment_that_is_there_is_taken_without_a_question(checkout: Pat
     assert run(checkout).stdout.splitlines()[0] == "python"
 
 
-@pytest.mark.parametrize("name", ["app", "test", "check", "lock"])
+@pytest.mark.parametrize("name", ["app", "test", "check", "bench", "lock"])
 def test_a_script_is_found_through_links_absolute_and_relative(checkout: Path, name: str) -> None:
     write_python(checkout / ".venv" / "bin" / "python", suits=False)
     readlink = shutil.which("readlink")

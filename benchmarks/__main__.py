@@ -1,0 +1,70 @@
+"""Measures the server and what it is compared with, and prints one table.
+
+./scripts/bench [WORKS] [--database sqlite|postgresql|both] [--rows N] [--quick] [--save FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks import databases, table
+from benchmarks.bench import Bench
+from benchmarks.databases import open_database
+from benchmarks.figures import Figure
+from benchmarks.server import running_server
+from benchmarks.works import batch, posts, single
+
+#: In the order in which they run; each gets a server of its own.
+WORKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
+    "single": single.measure_chains,
+    "fan": single.measure_fan,
+    "post": posts.measure,
+    "batch": batch.measure,
+}
+
+
+def main() -> None:
+    options = _options()
+    # As an exception it also removes the copies and ends the servers.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    works = options.works or list(WORKS)
+    with databases.sqlite_copy(options.rows) as (url, folder):
+        results = {"SQLite": list(_measure(works, url, folder, options))}
+    title = f"{options.rows:,} node executions stored before"
+    table.show(results, title)
+    if options.save:
+        table.save(results, title, options.save)
+
+
+def _measure(works: list[str], url: str, folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
+    for name in works:
+        sys.stderr.write(f"{name} ...\n")
+        database = open_database(url, folder)
+        try:
+            with running_server(folder, url) as server:
+                yield from WORKS[name](Bench(server, database, options.rows, options.quick))
+        finally:
+            database.close()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description="Measure the server.")
+    parser.add_argument(
+        "works", nargs="*", choices=[*WORKS, []], metavar="WORK", help=f"of {', '.join(WORKS)}; all by default"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="node executions stored before; 1,000,000 by default"
+    )
+    parser.add_argument("--quick", action="store_true", help="do as little as shows that everything works")
+    parser.add_argument(
+        "--save", type=Path, metavar="FILE", help="write the result as JSON, or as Markdown to a .md file"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
