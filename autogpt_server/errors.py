@@ -84,7 +84,27 @@ class ConflictError(ServerError):
 
 
 class BlockError(ServerError):
-    """A block failed in a way that is its own or its input's fault; its message becomes the node's error."""
+    """A block failed in a way that is its own or its input's fault; its message becomes the node's error.
+
+    Args:
+        message: What is wrong.
+        retry_after_seconds: How long the other side asks to be left alone before the next try, when it does.
+    """
+
+    def __init__(self, message: str = "", retry_after_seconds: float | None = None) -> None:
+        super().__init__(*([message] if retry_after_seconds is None else [message, retry_after_seconds]))
+        self.message, self.retry_after_seconds = message, retry_after_seconds
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class BlockInputError(BlockError):
+    """The input of a node does not fit its block.  Running it again would end the same, so no policy retries it."""
+
+
+class BlockTimeout(BlockError):
+    """A run of a block took longer than it may.  Retry policies know it as ``timeout``."""
 
 
 class HistoryDiffers(ServerError):

@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     max_deaths: Count = 3
     #: Longest time that one run of a block may take, unless the block says otherwise.
     node_timeout_seconds: Seconds = 3600
+    #: Longest time that an execution may run, pauses not counted, unless its graph says otherwise; none by default.
+    execution_timeout_seconds: Seconds | None = None
     #: Seconds that running blocks get to end at a stop, before their executions are handed back.
     drain_seconds: Annotated[float, Field(ge=0)] = 5
     #: Import paths of more blocks, ``package.module:ClassName`` each, separated by commas.
@@ -128,6 +130,8 @@ class Settings(BaseSettings):
     max_node_outputs: Count = 100_000
     #: Bytes of JSON that one node execution may yield.
     max_node_output_bytes: Count = 32 * 1024 * 1024
+    #: Bytes of what one node execution prints and logs that are kept; more is cut off.
+    max_node_log_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024
     #: Bytes of one request body.
     max_body_bytes: Count = 16 * 1024 * 1024
     #: How deep executions may start executions.

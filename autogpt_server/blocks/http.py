@@ -67,6 +67,13 @@ class SendWebRequestBlock(Block):
             input_data.max_bytes,
         )
         response = await fetch(request, context.is_address_allowed)
+        if response.is_busy_or_broken:
+            failure = BlockError(
+                f"{input_data.url} answered with status {response.status}", response.retry_after_seconds
+            )
+            # After the last try the answer goes out as any other does.
+            if context.is_retried(failure):
+                raise failure
         yield _pin(response), _json_or_text(response.text) if input_data.json_format else response.text
 
 

@@ -50,7 +50,9 @@ class ReadRSSFeedBlock(Block):
         request = WebRequest("GET", input_data.rss_url, timeout=input_data.timeout_seconds, max_bytes=_MAX_BYTES)
         response = await fetch(request, context.is_address_allowed)
         if response.status != 200:
-            raise BlockError(f"{input_data.rss_url} answered with status {response.status}")
+            raise BlockError(
+                f"{input_data.rss_url} answered with status {response.status}", response.retry_after_seconds
+            )
         entries = await asyncio.to_thread(_parse, response.content)
         if input_data.time_period is not None:
             oldest = (datetime.now(UTC) - timedelta(minutes=input_data.time_period)).isoformat()

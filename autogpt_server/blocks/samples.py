@@ -30,11 +30,14 @@ class SampleContext:
     node_execution_id = "00000000-0000-7000-8000-000000000002.0"
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.resolve()
+        self.folder = folder.resolve()
         self.cancelled = False
         self.logged: list[str] = []
         #: Addresses below these may be reached.
         self.allowed_networks = ["127.0.0.0/8"]
+
+    def is_retried(self, error: BaseException) -> bool:
+        return False
 
     def log(self, message: str) -> None:
         self.logged.append(message)
@@ -60,8 +63,8 @@ class SampleContext:
         return {"echo": [0, inputs]}
 
     def _inside(self, path: str) -> Path:
-        file = (self._folder / path).resolve()
-        if not file.is_relative_to(self._folder):
+        file = (self.folder / path).resolve()
+        if not file.is_relative_to(self.folder):
             raise BlockError(f"file path {path!r} leaves the user's folder")
         return file
 

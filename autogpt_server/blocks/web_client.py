@@ -12,18 +12,23 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
 import httpx
 
 from autogpt_server.blocks.addresses import check_addresses
-from autogpt_server.errors import BlockError
+from autogpt_server.errors import BlockError, BlockTimeout
 
 #: Asks for all addresses of a host.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 _MAX_REDIRECTS = 5
+_TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
+#: Longest wait that a server is believed to mean: a day.
+_MAX_RETRY_AFTER = 86_400.0
 #: Seconds to connect to one address.
 _CONNECT_SECONDS = 10.0
 
@@ -46,6 +51,13 @@ class WebResponse:
     status: int
     content: bytes
     charset: str | None
+    #: How long the server asks to be left alone, when it is too busy.
+    retry_after_seconds: float | None = None
+
+    @property
+    def is_busy_or_broken(self) -> bool:
+        """Whether the same request may well be answered another time: too many requests, or the server's own fault."""
+        return self.status == _TOO_MANY_REQUESTS or self.status // 100 == 5
 
     @property
     def text(self) -> str:
@@ -73,7 +85,8 @@ async def fetch(
         resolve: Asks for the addresses of a host.
 
     Raises:
-        BlockError: The address is refused, the server does not answer, or the answer is too large or too late.
+        BlockTimeout: The answer is too late.
+        BlockError: The address is refused, the server does not answer, or the answer is too large.
     """
     limit = asyncio.timeout(request.timeout)
     try:
@@ -82,9 +95,23 @@ async def fetch(
     except TimeoutError:
         if not limit.expired():
             raise
-        raise BlockError(f"{request.url} took longer than {request.timeout:g} s") from None
+        raise BlockTimeout(f"{request.url} took longer than {request.timeout:g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ValueError) as error:
         raise BlockError(f"{request.url}: {error or type(error).__name__}") from None
+
+
+def parse_retry_after(text: str, now: datetime) -> float | None:
+    """Read the header Retry-After, which gives seconds or a date.  Returns seconds, or None for anything else."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), _MAX_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    # A date without a zone is in UTC, as the header's definition has it.
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return min(max((moment - now).total_seconds(), 0.0), _MAX_RETRY_AFTER)
 
 
 async def _fetch(request: WebRequest, transport: httpx.AsyncBaseTransport) -> WebResponse:
@@ -100,7 +127,11 @@ async def _fetch(request: WebRequest, transport: httpx.AsyncBaseTransport) -> We
     async with client:
         async with client.stream(request.method, request.url, headers=request.headers, **request.body) as response:
             content = b"".join([chunk async for chunk in _unpacked(response, request.max_bytes)])
-            return WebResponse(response.status_code, content, response.charset_encoding)
+            is_busy = response.status_code in (_TOO_MANY_REQUESTS, _UNAVAILABLE)
+            retry_after = parse_retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
+            return WebResponse(
+                response.status_code, content, response.charset_encoding, retry_after if is_busy else None
+            )
 
 
 async def _unpacked(response: httpx.Response, max_bytes: int) -> AsyncIterator[bytes]:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import threading
 from dataclasses import dataclass
 from typing import Any
 
 from autogpt_server.errors import BlockError, ServerError
+from autogpt_server.executor.block_logs import BlockLog
 from autogpt_server.executor.sub_graphs import SubGraphs
 from autogpt_server.executor.user_files import UserFiles
+from autogpt_server.model.policy import RetryPolicy
+from autogpt_server.model.retries import retry_delay
 
 log = logging.getLogger("autogpt_server.blocks")
+
+#: Two threads of a block may be the first to print at the same moment.
+_making_log = threading.Lock()
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -28,16 +35,26 @@ class ExecutionScope:
     depth: int
     files: UserFiles
     sub_graphs: SubGraphs
+    max_log_bytes: int
     allowed_networks: tuple[_Network, ...]
 
 
 class NodeContext:
     """The BlockContext of one node execution."""
 
-    def __init__(self, scope: ExecutionScope, node_execution_id: str, node_id: str) -> None:
+    def __init__(
+        self,
+        scope: ExecutionScope,
+        node_execution_id: str,
+        node_id: str,
+        retry: RetryPolicy | None = None,
+        tries: int = 1,
+    ) -> None:
         self._scope = scope
         self._node_execution_id = node_execution_id
         self.node_id = node_id
+        self.retry, self.tries = retry, tries
+        self._log: BlockLog | None = None
         self._cancelled = False
         self._is_over = False
 
@@ -57,6 +74,23 @@ class NodeContext:
     def cancelled(self) -> bool:
         return self._cancelled
 
+    @property
+    def block_log(self) -> BlockLog:
+        """What the block prints and logs; made when it first does."""
+        if self._log is None:
+            with _making_log:
+                self._log = self._log or BlockLog(self._scope.max_log_bytes)
+        return self._log
+
+    def logs(self) -> str | None:
+        """Return what ``block_log`` has, as JSON text, or None where nothing was printed or logged."""
+        return None if self._log is None else self._log.json()
+
+    def go_on_after(self, logs: str | None) -> None:
+        """Take over what an earlier attempt of this node has logged."""
+        if logs is not None:
+            self._log = BlockLog(self._scope.max_log_bytes, logs)
+
     def cancel(self, *, is_over: bool = False) -> None:
         """Tell the block to stop at its next look.
 
@@ -66,8 +100,13 @@ class NodeContext:
         self._cancelled = True
         self._is_over = self._is_over or is_over
 
+    def is_retried(self, error: BaseException) -> bool:
+        return retry_delay(self.retry, self.tries, error, 0) is not None
+
     def log(self, message: str) -> None:
-        log.info("%s", message[:_MAX_LINE])
+        self.block_log.add("info", message)
+        if not self.block_log.is_full:
+            log.info("%s", message[:_MAX_LINE])
 
     def read_file(self, path: str) -> bytes:
         return self._scope.files.read(path)

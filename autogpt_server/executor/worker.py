@@ -189,6 +189,7 @@ class Worker:
             depth=claimed.depth,
             files=UserFiles(self._settings.files_dir / claimed.user_id, self._settings.max_file_bytes),
             sub_graphs=sub_graphs,
+            max_log_bytes=self._settings.max_node_log_bytes,
             allowed_networks=self._networks,
         )
         executor = GraphExecutor(

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from autogpt_server.errors import BlockError, BlockNotFound
+from autogpt_server.errors import BlockError, BlockInputError, BlockNotFound
+from autogpt_server.model.policy import RetryPolicy
 
 #: The pin that every block has besides its own: the message of a failed execution.
 ERROR_PIN = "error"
@@ -58,8 +59,12 @@ class BlockContext(Protocol):
         """Whether the execution is being stopped; a long-running block looks now and then and returns."""
         ...
 
+    def is_retried(self, error: BaseException) -> bool:
+        """Tell whether this node is run again if its block raises this error now."""
+        ...
+
     def log(self, message: str) -> None:
-        """Write a line to the server's log, with the ids of this execution."""
+        """Write a line to the node execution's log and the server's, with the ids of this execution."""
         ...
 
     def read_file(self, path: str) -> bytes:
@@ -109,8 +114,15 @@ class Block:
     pure: ClassVar[bool] = False
     #: A sync ``run`` that may wait or compute for long, and so runs in a thread.  Async ones never block.
     blocking: ClassVar[bool] = True
-    #: Longest time that one run may take; None takes the setting.
+    #: Each pair is recorded, and goes downstream, as it is yielded instead of at the end.  Never pure.  Where a node
+    #: runs again its first pairs, as many as are recorded, are left out: it yields them in the same order.
+    streaming: ClassVar[bool] = False
+    #: A sync ``run`` that keeps a processor busy, and so runs in a process beside the executor's.
+    heavy: ClassVar[bool] = False
+    #: Longest time that one run may take; None takes the setting.  A node's own policy goes before it.
     timeout: ClassVar[timedelta | None] = None
+    #: When a failed run is tried again; None for never.  A node's own policy goes before it.
+    retry: ClassVar[RetryPolicy | None] = None
 
     test_input: ClassVar[dict[str, Any] | list[dict[str, Any]]] = {}
     #: Expected pairs in order; a type as value means any instance of it.
@@ -150,12 +162,12 @@ class Block:
         """Parse the resolved input, converting what fits.
 
         Raises:
-            BlockError: A value is missing, unknown or of the wrong type; names every such pin.
+            BlockInputError: A value is missing, unknown or of the wrong type; names every such pin.
         """
         try:
             return self.Input.model_validate(data)
         except ValidationError as error:
-            raise BlockError(f"input of {self.name}: {_describe(error)}") from None
+            raise BlockInputError(f"input of {self.name}: {_describe(error)}") from None
 
     def check_output(self, pin: str, value: Any) -> Any:
         """Return one yielded value, converted to the pin's declared type.

@@ -92,6 +92,7 @@ class BlockCall(AppProcess):
             depth=0,
             files=UserFiles(settings.files_dir / self._user_id, settings.max_file_bytes),
             sub_graphs=sub_graphs,
+            max_log_bytes=settings.max_node_log_bytes,
             allowed_networks=parse_networks(settings.allowed_networks),
         )
         nodes = NodeExecutor(

@@ -6,6 +6,8 @@ import json
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 
@@ -13,8 +15,8 @@ from autogpt_server.blocks.addresses import check_addresses
 from autogpt_server.blocks.http import SendWebRequestBlock
 from autogpt_server.blocks.rss import ReadRSSFeedBlock
 from autogpt_server.blocks.samples import SampleContext
-from autogpt_server.blocks.web_client import PinnedTransport, WebRequest, WebResponse, fetch
-from autogpt_server.errors import BlockError
+from autogpt_server.blocks.web_client import PinnedTransport, WebRequest, WebResponse, fetch, parse_retry_after
+from autogpt_server.errors import BlockError, BlockTimeout
 
 Handler = Callable[[str, dict[str, str], bytes], Awaitable[tuple[str, dict[str, str], bytes]]]
 
@@ -355,3 +357,72 @@ async def test_a_feed_that_is_not_there_fails(server: LocalServer, context: Samp
     server.answer("/feed", b"", "404 Not Found")
     with pytest.raises(BlockError, match="status 404"):
         await ReadRSSFeedBlock().execute({"rss_url": f"{server.url}/feed"}, context)
+
+
+NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("120", 120),
+        (" 0 ", 0),
+        ("9" * 400, 86_400),
+        ("Tue, 01 Jan 2030 12:01:30 GMT", 90),
+        ("Tue, 01 Jan 2030 12:01:30 -0000", 90),
+        ("Tue, 01 Jan 2030 13:01:30 +0100", 90),
+        ("Tue, 01 Jan 2030 11:00:00 GMT", 0),
+        ("Tuesday, 01-Jan-30 12:01:30 GMT", 90),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400),
+        ("", None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("\u0661\u0662", None),
+        ("Tue, 99 Jan 2030 12:01:30 GMT", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date(text: str, expected: float | None) -> None:
+    assert parse_retry_after(text, NOW) == expected
+
+
+class RetriedContext(SampleContext):
+    """Of a node that is run again after failures."""
+
+    def is_retried(self, error: BaseException) -> bool:
+        return isinstance(error, BlockError)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_busy_server_fails_the_try_where_another_follows_and_is_an_answer_else(
+    server: LocalServer, context: SampleContext, status: int
+) -> None:
+    server.answer("/busy", b"later", f"{status} Busy", Retry_After="7")
+    block, inputs = SendWebRequestBlock(), {"url": f"{server.url}/busy", "json_format": False}
+    pin = "client_error" if status == 429 else "server_error"
+    assert await block.execute(inputs, context) == [(pin, "later")]
+    retried = RetriedContext(context.folder)
+    with pytest.raises(BlockError, match=f"status {status}") as failure:
+        await block.execute(inputs, retried)
+    assert failure.value.retry_after_seconds == (None if status == 500 else 7)
+
+
+async def test_other_answers_are_answers_where_another_try_follows_too(
+    server: LocalServer, context: SampleContext
+) -> None:
+    server.answer("/none", b"none", "404 Not Found")
+    inputs = {"url": f"{server.url}/none", "json_format": False}
+    assert await SendWebRequestBlock().execute(inputs, RetriedContext(context.folder)) == [("client_error", "none")]
+
+
+async def test_a_busy_feed_says_when_to_come_back(server: LocalServer, context: SampleContext) -> None:
+    moment = format_datetime(datetime(2999, 1, 1, tzinfo=UTC), usegmt=True)
+    server.answer("/feed", b"", "503 Busy", Retry_After=moment)
+    with pytest.raises(BlockError) as failure:
+        await ReadRSSFeedBlock().execute({"rss_url": f"{server.url}/feed"}, context)
+    assert failure.value.retry_after_seconds == 86_400
+
+
+async def test_an_answer_that_is_too_late_counts_as_a_timeout(server: LocalServer) -> None:
+    with pytest.raises(BlockTimeout, match=r"longer than 0\.05 s"):
+        await fetch(WebRequest("GET", f"{server.url}/never", timeout=0.05), loopback)
