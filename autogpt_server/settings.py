@@ -148,6 +148,10 @@ class Settings(BaseSettings):
     #: ``auto`` writes for people on a terminal and JSON otherwise.
     log_format: Literal["auto", "human", "json"] = "auto"
 
+    # For tests of this server
+    #: Folder of the files that make a process die at a named place; see service/crash_points.py.
+    crash_points_dir: Path | None = None
+
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import { createRequire } from "node:module";
 
+import { crashPoint } from "./crash_points.mjs";
 import { createErrorRegistry } from "./errors.mjs";
 
 const require = createRequire(import.meta.url);
@@ -80,8 +81,17 @@ function bind(adapter, close) {
     queryRaw: guard(object, "queryRaw"),
     executeRaw: guard(object, "executeRaw"),
   });
+  // The engine commits by a statement; what is called commit gives the connection back.
+  const executeInTransaction = (execute) => async (query) => {
+    if (query.sql !== "COMMIT") return execute(query);
+    crashPoint("engine.written");
+    const result = await execute(query);
+    crashPoint("engine.committed");
+    return result;
+  };
   const transaction = (object) => ({
     ...queryable(object),
+    executeRaw: executeInTransaction(guard(object, "executeRaw")),
     options: object.options,
     commit: guard(object, "commit"),
     rollback: guard(object, "rollback"),

@@ -5,6 +5,7 @@
 
 import { DatabaseSync } from "node:sqlite";
 
+import { crashPoint } from "./crash_points.mjs";
 import { createErrorRegistry } from "./errors.mjs";
 import { RETRY_LIMIT, isBusy, Lock, waitUntilFree } from "./sqlite_lock.mjs";
 import { toEngine, toSqlite, typesOf } from "./sqlite_values.mjs";
@@ -68,7 +69,9 @@ export function openSqlite(url) {
       return begun;
     }
     const finish = (sql) => async () => {
+      if (sql === "COMMIT") crashPoint("engine.written");
       const ended = await attempt(() => writer.database.exec(sql));
+      if (sql === "COMMIT") crashPoint("engine.committed");
       if (writer.database.isTransaction) await attempt(() => writer.database.exec("ROLLBACK"));
       release();
       return ended;

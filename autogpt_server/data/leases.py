@@ -20,6 +20,7 @@ from autogpt_server.data.commit import LeaseLost
 from autogpt_server.data.database import Database
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import new_id
+from autogpt_server.service.crash_points import crash_point
 
 #: Attempts after which an execution whose processes keep dying, unmarked, is no longer thought innocent.
 _MANY_ATTEMPTS = 5
@@ -101,6 +102,8 @@ class Leases:
                 ),
                 (lease.id, lease.epoch, host, pid, self._db.to_column(datetime.now(UTC))),
             )
+            crash_point("lease.written")
+        crash_point("lease.committed")
         return lease
 
     def bump(self, connection: Connection, lease: Lease) -> None:
@@ -129,6 +132,8 @@ class Leases:
             c.exec_driver_sql(
                 self._db.sql('DELETE FROM "Executor" WHERE "id" = ? AND "epoch" = ?'), (lease.id, lease.epoch)
             )
+            crash_point("lease.end_written")
+        crash_point("lease.end_committed")
 
     def check_writable(self) -> None:
         """Begin and end an empty transaction.
@@ -185,6 +190,7 @@ class Leases:
             ).rowcount
             if fenced == 0:
                 return Rescued(0, ())
+            crash_point("rescue.fenced")
             rows = c.exec_driver_sql(
                 self._db.sql(
                     'SELECT "id","deaths","attempt" FROM "AgentGraphExecution" '
@@ -209,6 +215,8 @@ class Leases:
                 )
             for execution_id in parked:
                 self._park(c, execution_id, by_execution.get(execution_id, []), max_deaths, reason)
+            crash_point("rescue.written")
+        crash_point("rescue.committed")
         return Rescued(len(requeued), tuple(parked))
 
     def _park(self, c: Connection, execution_id: str, suspects: list[Suspect], deaths: int, reason: str) -> None:

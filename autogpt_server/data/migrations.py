@@ -12,6 +12,7 @@ from autogpt_server.data.migration_files import FOLDER, Migration, list_migratio
 from autogpt_server.data.migration_log import Applied, MigrationLog, open_log
 from autogpt_server.data.urls import parse_database_url
 from autogpt_server.errors import InvalidError, Problem, Unavailable
+from autogpt_server.service.crash_points import crash_point
 from autogpt_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ def migrate(settings: Settings, *, folder: Path = FOLDER) -> list[str]:
                 if pending:
                     _run(records.apply, pending[0])
                     done.append(pending[0].name)
+                    crash_point("migration.applied")
+            crash_point("migration.committed")
     if done:
         log.info("migrated the database: %s", ", ".join(done))
     return done

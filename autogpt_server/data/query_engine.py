@@ -162,10 +162,13 @@ class EngineProcess:
         open_run_folder(self._settings)
         socket = socket_path(self._settings)
         url = parse_database_url(self._settings.database_url, self._settings.data_dir)
+        env = {"PRISMA_DML_PATH": str(self._datamodel), "DATABASE_URL": url.prisma}
+        if self._settings.crash_points_dir is not None:
+            env["AUTOGPT_CRASH_POINTS_DIR"] = str(self._settings.crash_points_dir)
         return subprocess.Popen(
             [node_path(), "--disable-warning=ExperimentalWarning", _MAIN, "--unix-path", socket, "--parent-pipe"],
             # Nothing else of ours: the engine reads these two, and a password must not stand on the command line.
-            env={"PRISMA_DML_PATH": str(self._datamodel), "DATABASE_URL": url.prisma},
+            env=env,
             # The pipe closes when we end, however we end; the engine ends with it.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

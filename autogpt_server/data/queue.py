@@ -17,6 +17,7 @@ from autogpt_server.data.leases import Lease, Leases, end_running_nodes
 from autogpt_server.errors import ConflictError, ExecutionNotFound
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.jsonvalue import dumps, loads
+from autogpt_server.service.crash_points import crash_point
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class ExecutionQueue:
             for e in batch
         ]
         connection.exec_driver_sql(self._db.sql(_ACCEPT), rows)
+        crash_point("accept.written")
         return [
             [self._stored(connection, e) if e.idempotency_key else (e.id, ExecutionStatus.QUEUED) for e in batch]
             for batch in batches
@@ -147,6 +149,8 @@ class ExecutionQueue:
         with self._db.write() as c:
             self._leases.bump(c, lease)
             rows = c.exec_driver_sql(statement, (limit, lease.id, self._db.to_column(datetime.now(UTC)))).all()
+            crash_point("claim.written")
+        crash_point("claim.committed")
         return sorted(
             (Claimed(row[0], row[1], row[2], row[3], loads(row[4]), row[5], row[6]) for row in rows),
             key=lambda claimed: claimed.id,
@@ -175,6 +179,8 @@ class ExecutionQueue:
                 ),
                 [(execution_id, lease.id) for execution_id in execution_ids],
             )
+            crash_point("hand_back.written")
+        crash_point("hand_back.committed")
 
     def request_stop(self, user_id: str, execution_id: str) -> ExecutionStatus:
         """Stop an execution and those it started.  What is queued ends TERMINATED now; what runs is told to.
@@ -204,6 +210,7 @@ class ExecutionQueue:
             status = c.exec_driver_sql(
                 self._db.sql('SELECT "status" FROM "AgentGraphExecution" WHERE "id" = ?'), (execution_id,)
             ).scalar_one()
+            crash_point("stop.written")
         return ExecutionStatus(status)
 
     def _stop_one(self, c: Connection, execution_id: str) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.data.leases import Lease, Leases, end_running_nodes
 from autogpt_server.model.execution import ExecutionStatus
+from autogpt_server.service.crash_points import crash_point
 
 
 @dataclass(slots=True)
@@ -95,6 +96,9 @@ def recorder(database: Database, lease: Lease) -> Callable[[Connection, list[Rec
             end = record.ending
             if revision is not None and end is not None and end.status is not ExecutionStatus.COMPLETED:
                 end_running_nodes(database, connection, record.execution_id, end.status, end.error, revision)
+        crash_point("record.written")
+        if any(record.ending is not None for record in records):
+            crash_point("end.written")
         return [revision is not None for revision in revisions]
 
     return write

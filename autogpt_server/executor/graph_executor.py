@@ -31,6 +31,7 @@ from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import node_execution_id
 from autogpt_server.model.jsonvalue import dumps, storable_text
 from autogpt_server.model.wiring import NodeEnd, ReadyNode, Wiring
+from autogpt_server.service.crash_points import crash_point
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,9 @@ class GraphExecutor:
             wiring = await self._prepare_patiently()
             await self._loop(wiring)
             ending = await self._finish(wiring)
+            crash_point("end.decided")
             await self._commit(ending)
+            crash_point("end.committed")
         except (_NotOurs, LeaseLost, Unavailable, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -187,7 +190,9 @@ class GraphExecutor:
             opened = [self._open(node, is_recorded=True) for node in held]
             held.clear()
             self._pending += [running.row for running in opened]
+            crash_point("node.opened")
             await self._commit(None)
+            crash_point("node.recorded")
             for running in opened:
                 self._launch(running)
             self._take_ended(wiring)
@@ -210,6 +215,7 @@ class GraphExecutor:
 
     async def _run_node(self, running: _Running) -> None:
         outcome = await self._nodes.run(running.node.block, running.node.inputs, running.context)
+        crash_point("node.ran")
         self._ended.append((running, outcome))
         self._changed.set()
 

@@ -22,6 +22,7 @@ from autogpt_server.executor.executor_process import ExecutorProcess
 from autogpt_server.executor.running_nodes import read_marks
 from autogpt_server.executor.worker import marks_path
 from autogpt_server.service.child import ProcessEnded
+from autogpt_server.service.crash_points import crash_point
 from autogpt_server.service.process import wait_any
 from autogpt_server.settings import Settings
 
@@ -168,6 +169,7 @@ class ExecutorPool:
 
     def _rescue(self, lease: Lease, suspects: list[Suspect], reason: str, place: _Place | None) -> bool:
         """Give a dead executor's work back.  False: not now; its lease does not beat, so a later look finds it."""
+        crash_point("death.seen")
         try:
             rescued = self._leases.rescue(
                 lease,

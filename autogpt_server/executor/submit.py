@@ -23,6 +23,7 @@ from autogpt_server.model.execution import ExecutionStatus, GraphExecution
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import JsonValueError, plain
+from autogpt_server.service.crash_points import crash_point
 from autogpt_server.settings import Settings
 
 K = TypeVar("K")
@@ -58,7 +59,7 @@ class Submitter:
             acceptor(database),
             owner=lambda submission: submission.executions[0].id,
             patience=ACCEPT_PATIENCE,
-            on_committed=lambda _: self._nudger.send(Topic.QUEUE),
+            on_committed=self._tell,
         )
 
     async def submit(
@@ -147,6 +148,7 @@ class Submitter:
             ExecutionNotFound: Unknown, or another user's.
         """
         await asyncio.to_thread(self._queue.request_stop, user_id, execution_id)
+        crash_point("stop.committed")
         self._nudger.send(Topic.QUEUE)
         self._nudger.send(Topic.CHANGES, [execution_id])
         return await asyncio.to_thread(self._executions.get, user_id, execution_id)
@@ -176,9 +178,14 @@ class Submitter:
             else:
                 accepted = await self._committer.put(Submission(wanted, version, new))
                 if accepted is not None:
+                    crash_point("answer.ready")
                     _keep(self._choices, wanted, version, _KEPT_CHOICES)
                     return accepted
             version, is_remembered = None, False
+
+    def _tell(self, _: list[Submission]) -> None:
+        crash_point("accept.committed")
+        self._nudger.send(Topic.QUEUE)
 
     async def _graph(self, graph_id: str, version: int) -> Graph:
         """Read a version, or take it from memory: it never changes."""

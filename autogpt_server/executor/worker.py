@@ -30,6 +30,7 @@ from autogpt_server.executor.submit import Submitter
 from autogpt_server.executor.user_files import UserFiles
 from autogpt_server.logs import bound_contextvars
 from autogpt_server.model.block import BlockRegistry
+from autogpt_server.service.crash_points import crash_point
 from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
 
@@ -48,6 +49,11 @@ _BEATS_PER_LEASE = 5
 _CONTROL_THREADS = 3
 #: Threads in which blocking blocks of one process run.
 _THREADS = 64
+
+
+def _tell(nudger: Nudger, records: list[Record]) -> None:
+    crash_point("record.committed")
+    nudger.send(Topic.CHANGES, {record.execution_id for record in records})
 
 
 def marks_path(settings: Settings, pid: int) -> Path:
@@ -97,7 +103,7 @@ class Worker:
             owner=lambda record: record.execution_id,
             patience=None,
             on_lease_lost=self._lose_lease,
-            on_committed=lambda records: nudger.send(Topic.CHANGES, {r.execution_id for r in records}),
+            on_committed=lambda records: _tell(nudger, records),
         )
         submitter = Submitter(self._settings, self._db)
         sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth)

@@ -18,6 +18,7 @@ from setproctitle import setproctitle
 
 from autogpt_server import logs
 from autogpt_server.errors import InvalidError, ServerError
+from autogpt_server.service import crash_points
 from autogpt_server.service.child import REFUSED, Child, wait_any_child
 from autogpt_server.service.lifeline import Lifeline
 from autogpt_server.settings import Settings
@@ -225,6 +226,8 @@ def _live(process: AppProcess, silent: bool) -> None:
     with Lifeline(process.name, process.stopping, lambda: process.stop_seconds) as lifeline:
         try:
             _configure_logs(process)
+            crash_points.arm(process.settings.crash_points_dir)
+            crash_points.crash_point("process.entered")
             if process.ready_when_running:
                 process.ready()
             process.run()
