@@ -194,6 +194,11 @@ def _outages() -> Generator[None]:
         raise Unavailable("all connections to the database are in use") from error
 
 
+def is_deadlock(error: Unavailable) -> bool:
+    """Tell whether PostgreSQL broke a transaction off because it and another waited for each other: try it again."""
+    return getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == "40P01"
+
+
 def _is_outage(error: DBAPIError) -> bool:
     if error.connection_invalidated:
         return True

@@ -12,23 +12,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection
 
 from autogpt_server.data.commit import LeaseLost
 from autogpt_server.data.database import Database
+from autogpt_server.data.release import end_running_nodes, release
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import new_id
+from autogpt_server.model.turns import QUARANTINE
 from autogpt_server.service.crash_points import crash_point
 
 #: Attempts after which an execution whose processes keep dying, unmarked, is no longer thought innocent.
 _MANY_ATTEMPTS = 5
-
-_REQUEUE = """
-UPDATE "AgentGraphExecution" SET "status" = 'QUEUED', "executor" = NULL, "revision" = "revision" + 1
-WHERE "status" = 'RUNNING'
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +124,7 @@ class Leases:
     def end(self, lease: Lease) -> None:
         """Give a lease back at an orderly stop.  What its owner left RUNNING is queued again with it."""
         with self._db.write() as c:
-            c.exec_driver_sql(self._db.sql(f'{_REQUEUE} AND "executor" = ?'), (lease.id,))
+            release(self._db, c, '"executor" = ?', (lease.id,))
             c.exec_driver_sql(
                 self._db.sql('DELETE FROM "Executor" WHERE "id" = ? AND "epoch" = ?'), (lease.id, lease.epoch)
             )
@@ -156,7 +152,7 @@ class Leases:
             if c.exec_driver_sql(look).first() is None:
                 return 0
         with self._db.write() as c:
-            return c.exec_driver_sql(f"{_REQUEUE} AND {orphaned}").rowcount
+            return len(release(self._db, c, orphaned))
 
     def rescue(
         self,
@@ -204,20 +200,17 @@ class Leases:
                 if row[0] in by_execution or ran_alone or (not suspects and row[2] >= _MANY_ATTEMPTS)
             }
             parked = [row[0] for row in rows if row[0] in blamed and row[1] + 1 >= max_deaths]
-            requeued = [(row[1] + (row[0] in blamed), row[0]) for row in rows if row[0] not in parked]
-            if requeued:
-                c.exec_driver_sql(
-                    self._db.sql(
-                        'UPDATE "AgentGraphExecution" SET "status" = \'QUEUED\', "executor" = NULL, "deaths" = ?, '
-                        '"revision" = "revision" + 1 WHERE "id" = ?'
-                    ),
-                    requeued,
-                )
             for execution_id in parked:
                 self._park(c, execution_id, by_execution.get(execution_id, []), max_deaths, reason)
+            for execution_id in blamed.difference(parked):
+                c.exec_driver_sql(
+                    self._db.sql('UPDATE "AgentGraphExecution" SET "deaths" = "deaths" + 1, "lane" = ? WHERE "id" = ?'),
+                    (QUARANTINE, execution_id),
+                )
+            released = release(self._db, c, '"executor" = ?', (lease.id,))
             crash_point("rescue.written")
         crash_point("rescue.committed")
-        return Rescued(len(requeued), tuple(parked))
+        return Rescued(len(released), tuple(parked))
 
     def _park(self, c: Connection, execution_id: str, suspects: list[Suspect], deaths: int, reason: str) -> None:
         now = self._db.to_column(datetime.now(UTC))
@@ -241,43 +234,3 @@ class Leases:
             )
         blamed = {suspect.node_execution_id for suspect in suspects} or None
         end_running_nodes(self._db, c, execution_id, ExecutionStatus.FAILED, error, row[0], blamed)
-
-
-def end_running_nodes(
-    db: Database,
-    c: Connection,
-    execution_id: str,
-    status: ExecutionStatus,
-    error: str | None,
-    revision: int,
-    blamed: Collection[str] | None = None,
-) -> None:
-    """End the node executions that an execution left RUNNING, giving them its next sequences in order of their ids.
-
-    Where some are blamed, only they get status and error; the others are TERMINATED with the execution.
-    """
-    ids = c.exec_driver_sql(
-        db.sql(
-            'SELECT "id" FROM "AgentNodeExecution" '
-            'WHERE "agentGraphExecutionId" = ? AND "sequence" IS NULL ORDER BY "id"'
-        ),
-        (execution_id,),
-    ).scalars()
-    last: int = c.exec_driver_sql(
-        db.sql('SELECT COALESCE(MAX("sequence"), 0) FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = ?'),
-        (execution_id,),
-    ).scalar_one()
-    now = db.to_column(datetime.now(UTC))
-    ends: list[tuple[Any, ...]] = []
-    for i, node in enumerate(ids, start=1):
-        is_blamed = blamed is None or node in blamed
-        how = (status, error) if is_blamed else (ExecutionStatus.TERMINATED, None)
-        ends.append((last + i, *how, revision, now, node))
-    if ends:
-        c.exec_driver_sql(
-            db.sql(
-                'UPDATE "AgentNodeExecution" SET "sequence" = ?, "status" = ?, "error" = ?, "revision" = ?, '
-                '"endedAt" = ? WHERE "id" = ?'
-            ),
-            ends,
-        )

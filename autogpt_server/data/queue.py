@@ -1,22 +1,26 @@
 """The execution queue.  It is the AgentGraphExecution table: what is QUEUED there is queued, and nothing else.
 
-Accepting, claiming, handing back and stopping.  Every status change carries the statuses it may come from.
+Accepting, claiming and handing back.  Whose turn it is stands in model/turns.py; stopping and pausing in controls.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
+from autogpt_server.data.claims import Looks
 from autogpt_server.data.database import Database
-from autogpt_server.data.leases import Lease, Leases, end_running_nodes
-from autogpt_server.errors import ConflictError, ExecutionNotFound
+from autogpt_server.data.leases import Lease, Leases
+from autogpt_server.data.release import release
+from autogpt_server.errors import ConflictError
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.jsonvalue import dumps, loads
+from autogpt_server.model.turns import ORDINARY, Waiting
 from autogpt_server.service.crash_points import crash_point
 
 
@@ -32,6 +36,10 @@ class NewExecution:
     idempotency_key: str | None = None
     parent_execution_id: str | None = None
     depth: int = 0
+    #: As ``turns.lane_of`` tells.
+    lane: str = ORDINARY
+    lane_limit: int = 0
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +53,59 @@ class Claimed:
     inputs: dict[str, Any]
     attempt: int
     depth: int
+    #: Whether its end lets others of its lane start.
+    is_limited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What a running execution was asked for."""
+
+    stop: bool
+    pause: bool
 
 
 _ACCEPT = """
 INSERT INTO "AgentGraphExecution"
-("id","agentGraphId","agentGraphVersion","userId","status","inputs","idempotencyKey","parentExecutionId","depth",
- "attempt","deaths","revision","createdAt")
-VALUES (?,?,?,?,'QUEUED',?,?,?,?,0,0,1,?) ON CONFLICT DO NOTHING
+("id","agentGraphId","agentGraphVersion","userId","inputs","idempotencyKey","parentExecutionId","depth","lane",
+ "laneLimit","priority","createdAt","status","stopRequestedAt","pauseRequestedAt","endedAt",
+ "attempt","deaths","revision")
+VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,0,1) ON CONFLICT DO NOTHING
+"""
+
+_PARENTS = """
+SELECT "id","status","stopRequestedAt","pauseRequestedAt" FROM "AgentGraphExecution"
+WHERE "id" IN ({marks}) ORDER BY "id"{lock}
 """
 
 # Materialized: PostgreSQL would otherwise be free to look for the oldest again for every row.
 _CLAIM = """
-WITH "due" AS MATERIALIZED (
-  SELECT "id" FROM "AgentGraphExecution" WHERE "status" = 'QUEUED' AND {which} ORDER BY "id" LIMIT ?{skip_locked})
+WITH "due" AS MATERIALIZED (SELECT "id" FROM "AgentGraphExecution" WHERE "status" = 'QUEUED' AND {which}{skip_locked})
 UPDATE "AgentGraphExecution" SET "status" = 'RUNNING', "executor" = ?, "attempt" = "attempt" + 1,
 "revision" = "revision" + 1, "startedAt" = COALESCE("startedAt", ?)
 WHERE "status" = 'QUEUED' AND "id" IN (SELECT "id" FROM "due")
-RETURNING "id","agentGraphId","agentGraphVersion","userId","inputs","attempt","depth"
+RETURNING "id","agentGraphId","agentGraphVersion","userId","inputs","attempt","depth","laneLimit","priority"
 """
+_FIRST_OF_LINE = '"lane" = ? AND "userId" = ? ORDER BY "priority" DESC, "id" LIMIT ?'
+
+#: Names the advisory lock under which executions are claimed that a limit allows.
+_LIMITS_LOCK = 0x6C696D697473
+
+AnyRow = Row[*tuple[Any, ...]]
 
 
 class ExecutionQueue:
-    """The class over the table.  Every method is one short transaction."""
+    """The class over the table.  Every method is one short transaction.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Where it is.
+        max_per_user: Executions of one user that may run at the same time; None for no limit.
+    """
+
+    def __init__(self, database: Database, max_per_user: int | None = None) -> None:
         self._db = database
         self._leases = Leases(database)
+        self._looks = Looks(database, max_per_user)
 
     def accept(
         self, connection: Connection, batches: list[list[NewExecution]]
@@ -78,36 +113,45 @@ class ExecutionQueue:
         """Store executions as QUEUED, inside a group commit.  Safe to repeat.
 
         An execution whose user already used its idempotency key is not stored again: the answer names the
-        first one with its present status.
+        first one with its present status.  A part of an execution that is paused, stopped or over begins
+        as what that was asked for.
 
         Raises:
             ConflictError: The key was used for another graph or other inputs.
         """
         now = self._db.to_column(datetime.now(UTC))
-        rows = [
-            (
-                e.id,
-                e.graph_id,
-                e.graph_version,
-                e.user_id,
-                e.inputs,
-                e.idempotency_key,
-                e.parent_execution_id,
-                e.depth,
-                now,
-            )
-            for batch in batches
-            for e in batch
-        ]
+        every = [e for batch in batches for e in batch]
+        beginnings = self._beginnings(connection, {e.parent_execution_id for e in every if e.parent_execution_id})
+        statuses = [beginnings.get(e.parent_execution_id or "", ExecutionStatus.QUEUED) for e in every]
+        rows = [_row(e, status, now) for e, status in zip(every, statuses, strict=True)]
         connection.exec_driver_sql(self._db.sql(_ACCEPT), rows)
         crash_point("accept.written")
-        return [
-            [self._stored(connection, e) if e.idempotency_key else (e.id, ExecutionStatus.QUEUED) for e in batch]
-            for batch in batches
-        ]
+        stored = iter(statuses)
+        return [[self._stored(connection, e, next(stored)) for e in batch] for batch in batches]
 
-    def _stored(self, connection: Connection, new: NewExecution) -> tuple[str, ExecutionStatus]:
-        row = connection.exec_driver_sql(
+    def _beginnings(self, c: Connection, parents: Iterable[str]) -> dict[str, ExecutionStatus]:
+        """Tell as what the parts of executions begin, by the parent's id.
+
+        The parents are locked: a stop or a pause that comes at this moment either is seen here, or sees the part.
+        """
+        ids = sorted(parents)
+        if not ids:
+            return {}
+        lock = " FOR SHARE" if self._db.provider == "postgresql" else ""
+        text = _PARENTS.format(marks=",".join("?" * len(ids)), lock=lock)
+        beginnings: dict[str, ExecutionStatus] = {}
+        for row in c.exec_driver_sql(self._db.sql(text), tuple(ids)).all():
+            status = ExecutionStatus(row[1])
+            if status.is_final or row[2] is not None:
+                beginnings[row[0]] = ExecutionStatus.TERMINATED
+            elif status is ExecutionStatus.PAUSED or row[3] is not None:
+                beginnings[row[0]] = ExecutionStatus.PAUSED
+        return beginnings
+
+    def _stored(self, c: Connection, new: NewExecution, status: ExecutionStatus) -> tuple[str, ExecutionStatus]:
+        if new.idempotency_key is None:
+            return new.id, status
+        row = c.exec_driver_sql(
             self._db.sql(
                 'SELECT "id","status","agentGraphId","inputs" FROM "AgentGraphExecution" '
                 'WHERE "userId" = ? AND "idempotencyKey" = ?'
@@ -122,132 +166,121 @@ class ExecutionQueue:
         return row[0], ExecutionStatus(row[1])
 
     def claim(self, lease: Lease, limit: int, *, suspects: bool = False) -> list[Claimed]:
-        """Move the oldest queued executions to RUNNING under a lease, each with its attempt raised by one.
+        """Move the executions whose turn it is to RUNNING under a lease, each with its attempt raised by one.
 
-        Two claimers never receive the same execution.  Returns at once, with an empty list when nothing waits.
+        Two claimers never receive the same execution, and together they never exceed a limit.  Returns at once,
+        with an empty list when nothing waits that may start.
 
         Args:
             lease: The claimer's.
             limit: How many at most.
-            suspects: Claim only those during which an executor process died; otherwise only the others.
+            suspects: Claim only those that must run alone; otherwise only the others.
 
         Raises:
             LeaseLost: The claimer has been given up by an observer.
         """
-        which = '"deaths" > 0' if suspects else '"deaths" = 0'
         with self._db.read() as c:
             # A look without the write lock: most calls find nothing.
-            if (
-                c.exec_driver_sql(
-                    f'SELECT 1 FROM "AgentGraphExecution" WHERE "status" = \'QUEUED\' AND {which} LIMIT 1'
-                ).first()
-                is None
-            ):
-                return []
-        skip_locked = " FOR UPDATE SKIP LOCKED" if self._db.provider == "postgresql" else ""
-        statement = self._db.sql(_CLAIM.format(which=which, skip_locked=skip_locked))
+            chosen = self._look(c, limit, suspects)
+        if not chosen:
+            return []
+        is_limited = suspects or any(self._looks.is_limited(one) for one in chosen)
         with self._db.write() as c:
             self._leases.bump(c, lease)
-            rows = c.exec_driver_sql(statement, (limit, lease.id, self._db.to_column(datetime.now(UTC)))).all()
+            if is_limited:
+                # What was allowed a moment ago may have been used up by another claimer.
+                self._lock_limits(c)
+                rows = self._take(c, lease, self._look(c, limit, suspects))
+            else:
+                rows = self._take_of_lines(c, lease, chosen)
             crash_point("claim.written")
         crash_point("claim.committed")
-        return sorted(
-            (Claimed(row[0], row[1], row[2], row[3], loads(row[4]), row[5], row[6]) for row in rows),
-            key=lambda claimed: claimed.id,
-        )
+        return [self._claimed(row) for row in sorted(rows, key=lambda row: (-row[8], row[0]))]
+
+    def _look(self, c: Connection, limit: int, suspects: bool) -> list[Waiting]:
+        return self._looks.look_for_suspects(c, limit) if suspects else self._looks.look(c, limit)
+
+    def _lock_limits(self, c: Connection) -> None:
+        if self._db.provider == "postgresql":
+            c.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LIMITS_LOCK,))
+
+    def _take(self, c: Connection, lease: Lease, chosen: list[Waiting]) -> Sequence[AnyRow]:
+        """Claim exactly what was chosen, but for what somebody else is just stopping or pausing."""
+        if not chosen:
+            return []
+        marks = ",".join("?" * len(chosen))
+        return self._claim_rows(c, lease, f'"id" IN ({marks})', *(one.id for one in chosen))
+
+    def _take_of_lines(self, c: Connection, lease: Lease, chosen: list[Waiting]) -> Sequence[AnyRow]:
+        """Claim as many of each line as were chosen: not the same ones where another claimer was faster."""
+        rows: list[AnyRow] = []
+        for (lane, user_id), count in Counter((one.lane, one.user_id) for one in chosen).items():
+            rows += self._claim_rows(c, lease, _FIRST_OF_LINE, lane, user_id, count)
+        return rows
+
+    def _claim_rows(self, c: Connection, lease: Lease, which: str, *values: Any) -> Sequence[AnyRow]:
+        skip_locked = " FOR UPDATE SKIP LOCKED" if self._db.provider == "postgresql" else ""
+        text = self._db.sql(_CLAIM.format(which=which, skip_locked=skip_locked))
+        return c.exec_driver_sql(text, (*values, lease.id, self._db.to_column(datetime.now(UTC)))).all()
+
+    def _claimed(self, row: AnyRow) -> Claimed:
+        return Claimed(row[0], row[1], row[2], row[3], loads(row[4]), row[5], row[6], self._looks.has_limit(row[7]))
 
     def has_suspects(self) -> bool:
-        """Tell whether an execution waits that must run alone."""
+        """Tell whether an execution waits that must run alone, and that may start now."""
         with self._db.read() as c:
-            return (
-                c.exec_driver_sql(
-                    'SELECT 1 FROM "AgentGraphExecution" WHERE "status" = \'QUEUED\' AND "deaths" > 0 LIMIT 1'
-                ).first()
-                is not None
-            )
+            return bool(self._looks.look_for_suspects(c, 1))
 
     def hand_back(self, lease: Lease, execution_ids: Sequence[str]) -> None:
-        """Queue executions again that their executor cannot finish before it stops.  They keep their place."""
+        """Take executions from their executor that will not end them: it stops, or they were asked to pause.
+
+        They are QUEUED again in their old place, PAUSED or TERMINATED, as they were asked.
+        """
         if not execution_ids:
             return
+        marks = ",".join("?" * len(execution_ids))
         with self._db.write() as c:
             self._leases.bump(c, lease)
-            c.exec_driver_sql(
-                self._db.sql(
-                    'UPDATE "AgentGraphExecution" SET "status" = \'QUEUED\', "executor" = NULL, '
-                    '"revision" = "revision" + 1 WHERE "id" = ? AND "status" = \'RUNNING\' AND "executor" = ?'
-                ),
-                [(execution_id, lease.id) for execution_id in execution_ids],
-            )
+            release(self._db, c, f'"executor" = ? AND "id" IN ({marks})', (lease.id, *execution_ids))
             crash_point("hand_back.written")
         crash_point("hand_back.committed")
 
-    def request_stop(self, user_id: str, execution_id: str) -> ExecutionStatus:
-        """Stop an execution and those it started.  What is queued ends TERMINATED now; what runs is told to.
-
-        Repeating it is harmless, also after the end.
-
-        Returns:
-            The status after this call.
-
-        Raises:
-            ExecutionNotFound: Unknown, or another user's.
-        """
-        with self._db.write() as c:
-            row = c.exec_driver_sql(
-                self._db.sql('SELECT "status" FROM "AgentGraphExecution" WHERE "id" = ? AND "userId" = ?'),
-                (execution_id, user_id),
-            ).first()
-            if row is None:
-                raise ExecutionNotFound(execution_id)
-            pending = [execution_id]
-            while pending:
-                current = pending.pop()
-                self._stop_one(c, current)
-                pending += c.exec_driver_sql(
-                    self._db.sql('SELECT "id" FROM "AgentGraphExecution" WHERE "parentExecutionId" = ?'), (current,)
-                ).scalars()
-            status = c.exec_driver_sql(
-                self._db.sql('SELECT "status" FROM "AgentGraphExecution" WHERE "id" = ?'), (execution_id,)
-            ).scalar_one()
-            crash_point("stop.written")
-        return ExecutionStatus(status)
-
-    def _stop_one(self, c: Connection, execution_id: str) -> None:
-        now = self._db.to_column(datetime.now(UTC))
-        if self._db.provider == "postgresql":
-            # Nobody may hand it back or rescue it between the two looks below.
-            c.exec_driver_sql('SELECT 1 FROM "AgentGraphExecution" WHERE "id" = %s FOR UPDATE', (execution_id,))
-        ended = c.exec_driver_sql(
-            self._db.sql(
-                'UPDATE "AgentGraphExecution" SET "status" = \'TERMINATED\', "endedAt" = ?, "stopRequestedAt" = ?, '
-                '"revision" = "revision" + 1 WHERE "id" = ? AND "status" IN (\'INCOMPLETE\',\'QUEUED\',\'PAUSED\') '
-                'RETURNING "revision"'
-            ),
-            (now, now, execution_id),
-        ).first()
-        if ended is not None:
-            end_running_nodes(self._db, c, execution_id, ExecutionStatus.TERMINATED, None, ended[0])
-            return
-        c.exec_driver_sql(
-            self._db.sql(
-                'UPDATE "AgentGraphExecution" SET "stopRequestedAt" = ?, "revision" = "revision" + 1 '
-                'WHERE "id" = ? AND "status" = \'RUNNING\' AND "stopRequestedAt" IS NULL'
-            ),
-            (now, execution_id),
-        )
-
-    def running(self, lease: Lease) -> dict[str, bool]:
-        """Read what is RUNNING under a lease, and which of it has been asked to stop."""
+    def running(self, lease: Lease, execution_ids: Sequence[str] | None = None) -> dict[str, Requests]:
+        """Read what is RUNNING under a lease, or what of some is, and what it was asked for."""
+        which, values = "", tuple(execution_ids or ())
+        if execution_ids is not None:
+            which = f' AND "id" IN ({",".join("?" * len(values))})'
         with self._db.read() as c:
             rows = c.exec_driver_sql(
                 self._db.sql(
-                    'SELECT "id","stopRequestedAt" FROM "AgentGraphExecution" '
-                    'WHERE "status" = \'RUNNING\' AND "executor" = ?'
+                    'SELECT "id","stopRequestedAt","pauseRequestedAt" FROM "AgentGraphExecution" '
+                    f'WHERE "status" = \'RUNNING\' AND "executor" = ?{which}'
                 ),
-                (lease.id,),
+                (lease.id, *values),
             ).all()
-        return {row[0]: row[1] is not None for row in rows}
+        return {row[0]: Requests(stop=row[1] is not None, pause=row[2] is not None) for row in rows}
+
+
+def _row(new: NewExecution, status: ExecutionStatus, now: Any) -> tuple[Any, ...]:
+    is_stopped, is_paused = status is ExecutionStatus.TERMINATED, status is ExecutionStatus.PAUSED
+    return (
+        new.id,
+        new.graph_id,
+        new.graph_version,
+        new.user_id,
+        new.inputs,
+        new.idempotency_key,
+        new.parent_execution_id,
+        new.depth,
+        new.lane,
+        new.lane_limit,
+        new.priority,
+        now,
+        status,
+        now if is_stopped else None,
+        now if is_paused else None,
+        now if is_stopped else None,
+    )
 
 
 def inputs_text(inputs: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from autogpt_server.data.database import Database
-from autogpt_server.data.leases import Lease, Leases, end_running_nodes
+from autogpt_server.data.leases import Lease, Leases
+from autogpt_server.data.release import end_running_nodes
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.service.crash_points import crash_point
 

@@ -68,7 +68,8 @@ class ExecutorPool:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
-        self._leases, self._queue = Leases(database), ExecutionQueue(database)
+        self._leases = Leases(database)
+        self._queue = ExecutionQueue(database, settings.max_concurrent_per_user)
         self._places = [_Place() for _ in range(settings.executor_processes)]
         self._quarantine = _Place(quarantine=True)
         self._watched: dict[Lease, _Watched] = {}

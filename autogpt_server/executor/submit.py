@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 from autogpt_server.data.accepting import Accepted, Submission, acceptor
 from autogpt_server.data.commit import GroupCommitter
+from autogpt_server.data.controls import Controls
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.data.graph_versions import Wanted, find_version, load_version
-from autogpt_server.data.queue import ExecutionQueue, NewExecution, inputs_text
+from autogpt_server.data.queue import NewExecution, inputs_text
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.events.nudge import Nudger, Topic
 from autogpt_server.model.check import check_inputs
@@ -23,6 +24,7 @@ from autogpt_server.model.execution import ExecutionStatus, GraphExecution
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import JsonValueError, plain
+from autogpt_server.model.turns import lane_of
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.settings import Settings
 
@@ -48,7 +50,7 @@ class Submitter:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._db = database
-        self._queue = ExecutionQueue(database)
+        self._controls = Controls(database)
         self._executions = Executions(database)
         self._nudger = Nudger(settings.run_dir)
         self._graphs: OrderedDict[tuple[str, int], Graph] = OrderedDict()
@@ -72,6 +74,7 @@ class Submitter:
         idempotency_key: str | None = None,
         parent_execution_id: str | None = None,
         depth: int = 0,
+        priority: int = 0,
     ) -> tuple[str, ExecutionStatus]:
         """Accept one execution; when this returns, it is durable.
 
@@ -83,6 +86,7 @@ class Submitter:
             idempotency_key: A second submission of the user with this key answers with the first execution.
             parent_execution_id: The execution that executes this one as a part of itself.
             depth: How many executions stand above this one.
+            priority: Of the user's executions that wait, those with a higher one start first.
 
         Returns:
             The execution's id and status.
@@ -98,16 +102,32 @@ class Submitter:
 
         def make(graph: Graph) -> list[NewExecution]:
             text = _checked(graph, inputs, "")
+            limit = graph.policy.max_concurrent_executions
             return [
                 NewExecution(
-                    new_id(), graph.id, graph.version, user_id, text, idempotency_key, parent_execution_id, depth
+                    new_id(),
+                    graph.id,
+                    graph.version,
+                    user_id,
+                    text,
+                    idempotency_key,
+                    parent_execution_id,
+                    depth,
+                    *lane_of(graph.id, limit, depth),
+                    priority,
                 )
             ]
 
         return (await self._submit(Wanted(user_id, graph_id, version), make, 1))[0]
 
     async def submit_batch(
-        self, user_id: str, graph_id: str, inputs: list[dict[str, Any]], *, version: int | None = None
+        self,
+        user_id: str,
+        graph_id: str,
+        inputs: list[dict[str, Any]],
+        *,
+        version: int | None = None,
+        priority: int = 0,
     ) -> list[str]:
         """Accept many executions of one graph, all or none; ids in the order of the inputs.
 
@@ -121,12 +141,24 @@ class Submitter:
             )
 
         def make(graph: Graph) -> list[NewExecution]:
+            lane, lane_limit = lane_of(graph.id, graph.policy.max_concurrent_executions, 0)
             problems: list[Problem] = []
             new: list[NewExecution] = []
             for i, one in enumerate(inputs):
                 try:
                     text = _checked(graph, one, f"inputs[{i}]")
-                    new.append(NewExecution(new_id(), graph.id, graph.version, user_id, text))
+                    new.append(
+                        NewExecution(
+                            new_id(),
+                            graph.id,
+                            graph.version,
+                            user_id,
+                            text,
+                            lane=lane,
+                            lane_limit=lane_limit,
+                            priority=priority,
+                        )
+                    )
                 except InvalidError as error:
                     problems += error.problems
                 if len(problems) >= _MAX_PROBLEMS:
@@ -147,7 +179,7 @@ class Submitter:
         Raises:
             ExecutionNotFound: Unknown, or another user's.
         """
-        await asyncio.to_thread(self._queue.request_stop, user_id, execution_id)
+        await asyncio.to_thread(self._controls.stop, user_id, execution_id)
         crash_point("stop.committed")
         self._nudger.send(Topic.QUEUE)
         self._nudger.send(Topic.CHANGES, [execution_id])

@@ -73,7 +73,8 @@ class Worker:
 
     def __init__(self, settings: Settings, registry: BlockRegistry, database: Database, *, quarantine: bool) -> None:
         self._settings, self._db, self._quarantine = settings, database, quarantine
-        self._queue, self._leases, self._executions = ExecutionQueue(database), Leases(database), Executions(database)
+        self._queue = ExecutionQueue(database, settings.max_concurrent_per_user)
+        self._leases, self._executions = Leases(database), Executions(database)
         self._registry = registry
         self._graphs = CompiledGraphs(database, registry)
         self._networks = parse_networks(settings.allowed_networks)
@@ -230,7 +231,7 @@ class Worker:
         try:
             rows = await self._in_control(self._queue.running, lease)
             for execution_id in active:
-                if rows.get(execution_id):
+                if execution_id in rows and rows[execution_id].stop:
                     active[execution_id].stop()
             strays = [execution_id for execution_id in rows if execution_id not in active]
             if strays:

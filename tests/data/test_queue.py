@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from autogpt_server.data.commit import LeaseLost
+from autogpt_server.data.controls import Controls
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.data.leases import Lease, Leases, Suspect
-from autogpt_server.data.queue import ExecutionQueue, NewExecution
+from autogpt_server.data.queue import ExecutionQueue, NewExecution, Requests
 from autogpt_server.data.records import Ending, NodeRow, Record, recorder
 from autogpt_server.errors import ConflictError, ExecutionNotFound
 from autogpt_server.model.block import BlockRegistry
@@ -144,18 +145,19 @@ def test_an_execution_during_which_processes_die_runs_alone_and_is_given_up_at_t
 def test_a_stop_ends_what_is_queued_and_asks_what_runs_and_reaches_children(database: Database, graph: Graph) -> None:
     queue, leases = ExecutionQueue(database), Leases(database)
     lease = leases.register("here", 1)
+    controls = Controls(database)
     ((parent, _),) = accept(database, new(graph))
     queue.claim(lease, 1)
     ((child, _),) = accept(database, new(graph, parent_execution_id=parent, depth=1))
 
-    assert queue.request_stop(DEFAULT_USER_ID, parent) is ExecutionStatus.RUNNING
-    assert queue.running(lease) == {parent: True}
+    assert controls.stop(DEFAULT_USER_ID, parent).status is ExecutionStatus.RUNNING
+    assert queue.running(lease) == {parent: Requests(stop=True, pause=False)}
     assert Executions(database).get(DEFAULT_USER_ID, child).status is ExecutionStatus.TERMINATED
     ending = Ending(ExecutionStatus.TERMINATED, "{}", "{}", "stopped on request")
     assert record(database, lease, Record(parent, 1, [], ending)) == [True]
-    assert queue.request_stop(DEFAULT_USER_ID, parent) is ExecutionStatus.TERMINATED
+    assert controls.stop(DEFAULT_USER_ID, parent).status is ExecutionStatus.TERMINATED
     with pytest.raises(ExecutionNotFound):
-        queue.request_stop("somebody else", parent)
+        controls.stop("somebody else", parent)
 
 
 def test_a_final_status_is_written_once_and_repeating_that_commit_is_harmless(database: Database, graph: Graph) -> None:

@@ -1,0 +1,84 @@
+"""Executions that leave their executor without having ended, and node executions that are ended in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from autogpt_server.data.database import Database
+from autogpt_server.model.execution import ExecutionStatus
+
+# What was asked for meanwhile decides where they go, and the row is the only place where that cannot be missed.
+_RELEASE = """
+UPDATE "AgentGraphExecution" SET "executor" = NULL, "revision" = "revision" + 1,
+"status" = CASE WHEN "stopRequestedAt" IS NOT NULL THEN 'TERMINATED'
+                WHEN "pauseRequestedAt" IS NOT NULL THEN 'PAUSED' ELSE 'QUEUED' END,
+"endedAt" = CASE WHEN "stopRequestedAt" IS NOT NULL THEN ? ELSE "endedAt" END,
+"pauseRequestedAt" = CASE WHEN "pauseRequestedAt" IS NOT NULL THEN ? ELSE "pauseRequestedAt" END
+WHERE "status" = 'RUNNING' AND {which} RETURNING "id","status","revision"
+"""
+
+
+def release(db: Database, c: Connection, which: str, values: tuple[Any, ...] = ()) -> dict[str, ExecutionStatus]:
+    """Take RUNNING executions from their executor: QUEUED again, or what they were asked for, PAUSED or TERMINATED.
+
+    They keep their place in the queue.  A pause begins now, however long ago it was asked for.
+
+    Args:
+        db: Whose connection it is.
+        c: Inside a transaction that is allowed to do this: of the owner, or of whoever raised its epoch.
+        which: SQL condition that chooses them, with ``values`` for its placeholders.
+        values: See ``which``.
+
+    Returns:
+        Their new statuses by id.
+    """
+    now = db.to_column(datetime.now(UTC))
+    rows = c.exec_driver_sql(db.sql(_RELEASE.format(which=which)), (now, now, *values)).all()
+    for execution_id, status, revision in rows:
+        if status == ExecutionStatus.TERMINATED:
+            end_running_nodes(db, c, execution_id, ExecutionStatus.TERMINATED, None, revision)
+    return {row[0]: ExecutionStatus(row[1]) for row in rows}
+
+
+def end_running_nodes(
+    db: Database,
+    c: Connection,
+    execution_id: str,
+    status: ExecutionStatus,
+    error: str | None,
+    revision: int,
+    blamed: Collection[str] | None = None,
+) -> None:
+    """End the node executions that an execution left RUNNING, giving them its next sequences in order of their ids.
+
+    Where some are blamed, only they get status and error; the others are TERMINATED with the execution.
+    """
+    ids = c.exec_driver_sql(
+        db.sql(
+            'SELECT "id" FROM "AgentNodeExecution" '
+            'WHERE "agentGraphExecutionId" = ? AND "sequence" IS NULL ORDER BY "id"'
+        ),
+        (execution_id,),
+    ).scalars()
+    last: int = c.exec_driver_sql(
+        db.sql('SELECT COALESCE(MAX("sequence"), 0) FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = ?'),
+        (execution_id,),
+    ).scalar_one()
+    now = db.to_column(datetime.now(UTC))
+    ends: list[tuple[Any, ...]] = []
+    for i, node in enumerate(ids, start=1):
+        is_blamed = blamed is None or node in blamed
+        how = (status, error) if is_blamed else (ExecutionStatus.TERMINATED, None)
+        ends.append((last + i, *how, revision, now, node))
+    if ends:
+        c.exec_driver_sql(
+            db.sql(
+                'UPDATE "AgentNodeExecution" SET "sequence" = ?, "status" = ?, "error" = ?, "revision" = ?, '
+                '"endedAt" = ? WHERE "id" = ?'
+            ),
+            ends,
+        )
