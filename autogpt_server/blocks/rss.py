@@ -12,6 +12,7 @@ from pydantic import Field
 
 from autogpt_server.blocks.web_client import WebRequest, fetch
 from autogpt_server.errors import BlockError
+from autogpt_server.model import clock
 from autogpt_server.model.block import AsyncBlockOutput, Block, BlockCategory, BlockContext, BlockSchema
 
 _MAX_BYTES = 10 * 1024 * 1024
@@ -55,7 +56,7 @@ class ReadRSSFeedBlock(Block):
             )
         entries = await asyncio.to_thread(_parse, response.content)
         if input_data.time_period is not None:
-            oldest = (datetime.now(UTC) - timedelta(minutes=input_data.time_period)).isoformat()
+            oldest = (clock.now() - timedelta(minutes=input_data.time_period)).isoformat()
             entries = [entry for entry in entries if (entry["pub_date"] or "") >= oldest]
         for entry in entries:
             yield "entry", entry

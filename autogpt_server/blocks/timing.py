@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from autogpt_server.errors import BlockError
+from autogpt_server.model import clock
 from autogpt_server.model.block import AsyncBlockOutput, Block, BlockCategory, BlockContext, BlockOutput, BlockSchema
 
 #: Seconds between two looks at whether a waiting block should stop.
@@ -51,7 +52,7 @@ class CurrentTimeBlock(Block):
 
     def run(self, input_data: Input, context: BlockContext) -> BlockOutput:
         wanted = input_data.format_type or TimeFormat()
-        now = datetime.now(UTC).astimezone(_zone(wanted.timezone or input_data.timezone))
+        now = clock.now().astimezone(_zone(wanted.timezone or input_data.timezone))
         if wanted.discriminator == "iso8601":
             precision = "microseconds" if wanted.include_microseconds else "seconds"
             time = "T" + now.isoformat(timespec=precision).partition("T")[2]

@@ -21,6 +21,7 @@ import httpx
 
 from autogpt_server.blocks.addresses import check_addresses
 from autogpt_server.errors import BlockError, BlockTimeout
+from autogpt_server.model import clock
 
 #: Asks for all addresses of a host.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -128,7 +129,7 @@ async def _fetch(request: WebRequest, transport: httpx.AsyncBaseTransport) -> We
         async with client.stream(request.method, request.url, headers=request.headers, **request.body) as response:
             content = b"".join([chunk async for chunk in _unpacked(response, request.max_bytes)])
             is_busy = response.status_code in (_TOO_MANY_REQUESTS, _UNAVAILABLE)
-            retry_after = parse_retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
+            retry_after = parse_retry_after(response.headers.get("retry-after", ""), clock.now())
             return WebResponse(
                 response.status_code, content, response.charset_encoding, retry_after if is_busy else None
             )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,6 +16,7 @@ from sqlalchemy import Connection
 from autogpt_server.data.database import Database, is_deadlock
 from autogpt_server.data.release import end_running_nodes
 from autogpt_server.errors import ConflictError, ExecutionNotFound, Unavailable
+from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.service.crash_points import crash_point
 
@@ -173,7 +173,7 @@ class Controls:
         began = self._db.from_column(row.pause_requested_at)
         if began is None or not row.has_started:
             return 0
-        milliseconds = int((datetime.now(UTC) - began).total_seconds() * 1000)
+        milliseconds = int((clock.now() - began).total_seconds() * 1000)
         return min(max(0, milliseconds), _MAX_INT - row.paused_milliseconds)
 
     def _set(self, c: Connection, row: _Row, what: str, *values: Any) -> int:
@@ -183,4 +183,4 @@ class Controls:
         return c.exec_driver_sql(self._db.sql(text), (*values, row.id)).scalar_one()
 
     def _now(self) -> Any:
-        return self._db.to_column(datetime.now(UTC))
+        return self._db.to_column(clock.now())

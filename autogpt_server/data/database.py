@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from autogpt_server.data import sqlite
 from autogpt_server.data.file_lock import FileLock
 from autogpt_server.data.urls import DatabaseUrl, parse_database_url
 from autogpt_server.errors import Unavailable
+from autogpt_server.model.clock import from_ms, to_ms
+from autogpt_server.model.jsonvalue import dumps
 from autogpt_server.settings import Settings
 
 #: Seconds that a writer waits for the other writers of a SQLite database.
@@ -29,8 +31,6 @@ LOCK_SECONDS = 30.0
 _CONNECT_SECONDS = 10
 #: Seconds to wait for a free connection of the pool.
 _POOL_SECONDS = 30.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 #: SQLite's result codes that say "not now": busy, locked, read-only, I/O error, full, cannot open, protocol.
 _SQLITE_OUTAGES = frozenset({5, 6, 8, 10, 13, 14, 15})
 _QUOTED_OR_SPECIAL = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?|%""")
@@ -64,6 +64,15 @@ class Database:
         """Turn ``?`` placeholders into those of the driver.  Always execute the result with parameters."""
         return text if self.provider == "sqlite" else _percent_placeholders(text)
 
+    @property
+    def among(self) -> str:
+        """SQL after a column that is compared with every item of a ``to_list``: one text for any number of them."""
+        return "IN (SELECT value FROM json_each(?))" if self.provider == "sqlite" else "= ANY(?)"
+
+    def to_list(self, texts: Sequence[str]) -> str | list[str]:
+        """Give texts as the one parameter that ``among`` takes."""
+        return dumps(list(texts)) if self.provider == "sqlite" else list(texts)
+
     def to_column(self, moment: datetime | None) -> int | datetime | None:
         """Give an aware time as this database stores it, to the millisecond, the rest cut off.
 
@@ -74,16 +83,14 @@ class Database:
             return None
         if moment.tzinfo is None:
             raise ValueError("a time without a zone cannot be stored")
-        milliseconds = (moment - _EPOCH) // _MILLISECOND
-        if self.provider == "sqlite":
-            return milliseconds
-        return (_EPOCH + milliseconds * _MILLISECOND).replace(tzinfo=None)
+        milliseconds = to_ms(moment)
+        return milliseconds if self.provider == "sqlite" else from_ms(milliseconds).replace(tzinfo=None)
 
     def from_column(self, value: int | datetime | None) -> datetime | None:
         """Give a stored time as an aware one in UTC."""
         if value is None:
             return None
-        return _EPOCH + value * _MILLISECOND if isinstance(value, int) else value.replace(tzinfo=UTC)
+        return from_ms(value) if isinstance(value, int) else value.replace(tzinfo=UTC)
 
     @contextmanager
     def read(self) -> Generator[Connection]:

@@ -20,6 +20,7 @@ from autogpt_server.data.graph_rows import insert_nodes_and_links, policy_text
 from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
 from autogpt_server.data.prisma_client import provider_of
 from autogpt_server.errors import ConflictError, GraphNotFound, Unavailable
+from autogpt_server.model import clock
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.jsonvalue import loads
 from autogpt_server.model.policy import GraphPolicy, NodePolicy
@@ -146,13 +147,13 @@ async def delete_graph(db: Prisma, user_id: str, graph_id: str) -> None:
         raise GraphNotFound(graph_id)
     async with db.batch_() as batch:
         _lock(batch, graph_id)
-        batch.agentgraph.update_many(where=visible, data={"deletedAt": datetime.now(UTC), "isActive": False})
+        batch.agentgraph.update_many(where=visible, data={"deletedAt": clock.now(), "isActive": False})
 
 
 def _lock(batch: Batch, graph_id: str) -> None:
     # Every change of a graph first writes its version 1.  So PostgreSQL runs them one after the other, and each sees
     # the versions of those before it; else two versions could end up active.
-    batch.agentgraph.update_many(where={"id": graph_id, "version": 1}, data={"updatedAt": datetime.now(UTC)})
+    batch.agentgraph.update_many(where={"id": graph_id, "version": 1}, data={"updatedAt": clock.now()})
 
 
 async def _insert(db: Prisma, user_id: str, graph: Graph) -> None:

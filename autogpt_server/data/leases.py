@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -18,6 +17,7 @@ from sqlalchemy import Connection
 from autogpt_server.data.commit import LeaseLost
 from autogpt_server.data.database import Database
 from autogpt_server.data.release import end_running_nodes, release
+from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.turns import QUARANTINE
@@ -96,7 +96,7 @@ class Leases:
                 self._db.sql(
                     'INSERT INTO "Executor" ("id","epoch","beat","host","pid","startedAt") VALUES (?,?,0,?,?,?)'
                 ),
-                (lease.id, lease.epoch, host, pid, self._db.to_column(datetime.now(UTC))),
+                (lease.id, lease.epoch, host, pid, self._db.to_column(clock.now())),
             )
             crash_point("lease.written")
         crash_point("lease.committed")
@@ -213,7 +213,7 @@ class Leases:
         return Rescued(len(released), tuple(parked))
 
     def _park(self, c: Connection, execution_id: str, suspects: list[Suspect], deaths: int, reason: str) -> None:
-        now = self._db.to_column(datetime.now(UTC))
+        now = self._db.to_column(clock.now())
         running = ", ".join(str(suspect) for suspect in suspects) or "no node's own code"
         error = f"The executor process died {deaths} times while this ran ({reason}); running then: {running}."
         row = c.exec_driver_sql(

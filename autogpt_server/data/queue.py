@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -18,6 +17,7 @@ from autogpt_server.data.database import Database
 from autogpt_server.data.leases import Lease, Leases
 from autogpt_server.data.release import release
 from autogpt_server.errors import ConflictError
+from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.jsonvalue import dumps, loads
 from autogpt_server.model.turns import ORDINARY, Waiting
@@ -119,7 +119,7 @@ class ExecutionQueue:
         Raises:
             ConflictError: The key was used for another graph or other inputs.
         """
-        now = self._db.to_column(datetime.now(UTC))
+        now = self._db.to_column(clock.now())
         every = [e for batch in batches for e in batch]
         beginnings = self._beginnings(connection, {e.parent_execution_id for e in every if e.parent_execution_id})
         statuses = [beginnings.get(e.parent_execution_id or "", ExecutionStatus.QUEUED) for e in every]
@@ -221,7 +221,7 @@ class ExecutionQueue:
     def _claim_rows(self, c: Connection, lease: Lease, which: str, *values: Any) -> Sequence[AnyRow]:
         skip_locked = " FOR UPDATE SKIP LOCKED" if self._db.provider == "postgresql" else ""
         text = self._db.sql(_CLAIM.format(which=which, skip_locked=skip_locked))
-        return c.exec_driver_sql(text, (*values, lease.id, self._db.to_column(datetime.now(UTC)))).all()
+        return c.exec_driver_sql(text, (*values, lease.id, self._db.to_column(clock.now()))).all()
 
     def _claimed(self, row: AnyRow) -> Claimed:
         return Claimed(row[0], row[1], row[2], row[3], loads(row[4]), row[5], row[6], self._looks.has_limit(row[7]))

@@ -1,36 +1,23 @@
-"""What an executor records: starts and ends of nodes, and the end of the execution, in its group commit."""
+"""What an executor records: starts and ends of nodes, and the end of the execution, in its group commit.
+
+However many executions a commit is about, it takes a handful of statements.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from autogpt_server.data.database import Database
 from autogpt_server.data.leases import Lease, Leases
+from autogpt_server.data.node_rows import Columns, NodeRow, columns, write_node_rows
 from autogpt_server.data.release import end_running_nodes
+from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.service.crash_points import crash_point
-
-
-@dataclass(slots=True)
-class NodeRow:
-    """A node execution as it is written.  ``inputs`` and ``outputs`` are JSON text; times are aware UTC."""
-
-    id: str
-    node_id: str
-    status: ExecutionStatus
-    inputs: str
-    attempt: int
-    queued_at: datetime
-    started_at: datetime
-    sequence: int | None = None
-    outputs: str | None = None
-    error: str | None = None
-    ended_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -53,25 +40,40 @@ class Record:
     ending: Ending | None = None
 
 
-_TOUCH = """
-UPDATE "AgentGraphExecution" SET "revision" = "revision" + 1
-WHERE "id" = ? AND "status" = 'RUNNING' AND "executor" = ? AND "attempt" = ? RETURNING "revision"
+@dataclass(slots=True)
+class _Stored:
+    """An execution's row, which is locked until the commit."""
+
+    status: str
+    executor: str | None
+    attempt: int
+    revision: int
+
+    def advance(self, lease: Lease, record: Record) -> int | None:
+        """Move the execution on under the fence and return its revision; None when it is not ours any more."""
+        if self.executor != lease.id or self.attempt != record.attempt:
+            return None
+        ending = record.ending
+        if self.status == ExecutionStatus.RUNNING:
+            self.revision += 1
+            if ending is not None:
+                self.status = ending.status
+            return self.revision
+        # A commit whose answer was lost is written again: our own end is then already there.
+        return self.revision if ending is not None and self.status == ending.status else None
+
+
+_LOCK = """
+SELECT "id","status","executor","attempt","revision" FROM "AgentGraphExecution" WHERE "id" {among} ORDER BY "id"{lock}
 """
 
-_END = """
-UPDATE "AgentGraphExecution" SET "revision" = "revision" + 1, "status" = ?, "outputs" = ?, "stats" = ?, "error" = ?,
-"endedAt" = ? WHERE "id" = ? AND "status" = 'RUNNING' AND "executor" = ? AND "attempt" = ? RETURNING "revision"
-"""
-
-_NODE = """
-INSERT INTO "AgentNodeExecution"
-("id","agentGraphExecutionId","agentNodeId","sequence","status","inputData","outputData","error","attempt","revision",
- "queuedAt","startedAt","endedAt") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
-ON CONFLICT ("id") DO UPDATE SET "sequence" = excluded."sequence", "status" = excluded."status",
-"inputData" = excluded."inputData", "outputData" = excluded."outputData", "error" = excluded."error",
-"attempt" = excluded."attempt", "revision" = excluded."revision", "queuedAt" = excluded."queuedAt",
-"startedAt" = excluded."startedAt", "endedAt" = excluded."endedAt"
-"""
+# Conditional all the same: whatever a reader of this believes about locks, no end is ever overwritten.
+_FENCE = '"id" = ? AND "status" = \'RUNNING\' AND "executor" = ? AND "attempt" = ?'
+_TOUCH = f'UPDATE "AgentGraphExecution" SET "revision" = ? WHERE {_FENCE}'
+_END = (
+    'UPDATE "AgentGraphExecution" SET "revision" = ?, "status" = ?, "outputs" = ?, "stats" = ?, "error" = ?, '
+    f'"endedAt" = ? WHERE {_FENCE}'
+)
 
 
 def recorder(database: Database, lease: Lease) -> Callable[[Connection, list[Record]], list[bool]]:
@@ -84,62 +86,60 @@ def recorder(database: Database, lease: Lease) -> Callable[[Connection, list[Rec
 
     def write(connection: Connection, records: list[Record]) -> list[bool]:
         leases.bump(connection, lease)
+        stored = _lock(database, connection, {record.execution_id for record in records})
+        writing = _Writing(database, lease)
         revisions: list[int | None] = []
-        rows: list[tuple[Any, ...]] = []
         for record in records:
-            revision = _advance(database, connection, lease, record)
+            row = stored.get(record.execution_id)
+            revision = None if row is None else row.advance(lease, record)
             revisions.append(revision)
             if revision is not None:
-                rows += [_columns(database, record, node, revision) for node in record.nodes]
-        if rows:
-            connection.exec_driver_sql(database.sql(_NODE), rows)
-        for record, revision in zip(records, revisions, strict=True):
-            end = record.ending
-            if revision is not None and end is not None and end.status is not ExecutionStatus.COMPLETED:
-                end_running_nodes(database, connection, record.execution_id, end.status, end.error, revision)
+                writing.add(record, revision)
+        writing.write(connection)
         crash_point("record.written")
-        if any(record.ending is not None for record in records):
+        if writing.ends:
             crash_point("end.written")
         return [revision is not None for revision in revisions]
 
     return write
 
 
-def _advance(db: Database, c: Connection, lease: Lease, record: Record) -> int | None:
-    """Move the execution on under the fence; None when it is not ours any more."""
-    fence = (record.execution_id, lease.id, record.attempt)
-    if record.ending is None:
-        return c.exec_driver_sql(db.sql(_TOUCH), fence).scalar_one_or_none()
-    end = record.ending
-    now = db.to_column(datetime.now(UTC))
-    revision = c.exec_driver_sql(
-        db.sql(_END), (end.status, end.outputs, end.stats, end.error, now, *fence)
-    ).scalar_one_or_none()
-    if revision is not None:
-        return revision
-    # A commit whose answer was lost is written again: our own end is then already there.
-    return c.exec_driver_sql(
-        db.sql(
-            'SELECT "revision" FROM "AgentGraphExecution" '
-            'WHERE "id" = ? AND "executor" = ? AND "attempt" = ? AND "status" = ?'
-        ),
-        (*fence, end.status),
-    ).scalar_one_or_none()
+class _Writing:
+    """What one commit writes, collected by statement."""
+
+    def __init__(self, database: Database, lease: Lease) -> None:
+        self._db, self._lease = database, lease
+        self._now = database.to_column(clock.now())
+        self._touches: list[tuple[Any, ...]] = []
+        self._rows: dict[str, Columns] = {}
+        self._unfinished: list[tuple[str, Ending, int]] = []
+        self.ends: list[tuple[Any, ...]] = []
+
+    def add(self, record: Record, revision: int) -> None:
+        fence = (record.execution_id, self._lease.id, record.attempt)
+        end = record.ending
+        if end is None:
+            self._touches.append((revision, *fence))
+        else:
+            self.ends.append((revision, end.status.value, end.outputs, end.stats, end.error, self._now, *fence))
+            if end.status is not ExecutionStatus.COMPLETED:
+                self._unfinished.append((record.execution_id, end, revision))
+        for node in record.nodes:
+            # The last one of an id counts: one commit may hold the start and the end of a node.
+            self._rows[node.id] = columns(record.execution_id, node, revision)
+
+    def write(self, c: Connection) -> None:
+        if self._touches:
+            c.exec_driver_sql(self._db.sql(_TOUCH), self._touches)
+        if self.ends:
+            c.exec_driver_sql(self._db.sql(_END), self.ends)
+        write_node_rows(self._db, c, list(self._rows.values()))
+        for execution_id, end, revision in self._unfinished:
+            end_running_nodes(self._db, c, execution_id, end.status, end.error, revision)
 
 
-def _columns(db: Database, record: Record, node: NodeRow, revision: int) -> tuple[Any, ...]:
-    return (
-        node.id,
-        record.execution_id,
-        node.node_id,
-        node.sequence,
-        node.status,
-        node.inputs,
-        node.outputs,
-        node.error,
-        node.attempt,
-        revision,
-        db.to_column(node.queued_at),
-        db.to_column(node.started_at),
-        db.to_column(node.ended_at),
-    )
+def _lock(db: Database, c: Connection, ids: set[str]) -> dict[str, _Stored]:
+    """Read executions that nobody else changes before our commit."""
+    lock = " FOR UPDATE" if db.provider == "postgresql" else ""
+    rows = c.exec_driver_sql(db.sql(_LOCK.format(among=db.among, lock=lock)), (db.to_list(sorted(ids)),)).all()
+    return {row[0]: _Stored(row[1], row[2], row[3], row[4]) for row in rows}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from autogpt_server.data.database import Database
+from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 
 # What was asked for meanwhile decides where they go, and the row is the only place where that cannot be missed.
@@ -36,7 +36,7 @@ def release(db: Database, c: Connection, which: str, values: tuple[Any, ...] = (
     Returns:
         Their new statuses by id.
     """
-    now = db.to_column(datetime.now(UTC))
+    now = db.to_column(clock.now())
     rows = c.exec_driver_sql(db.sql(_RELEASE.format(which=which)), (now, now, *values)).all()
     for execution_id, status, revision in rows:
         if status == ExecutionStatus.TERMINATED:
@@ -68,7 +68,7 @@ def end_running_nodes(
         db.sql('SELECT COALESCE(MAX("sequence"), 0) FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = ?'),
         (execution_id,),
     ).scalar_one()
-    now = db.to_column(datetime.now(UTC))
+    now = db.to_column(clock.now())
     ends: list[tuple[Any, ...]] = []
     for i, node in enumerate(ids, start=1):
         is_blamed = blamed is None or node in blamed

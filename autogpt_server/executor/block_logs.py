@@ -13,9 +13,9 @@ import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO, cast
 
+from autogpt_server.model import clock
 from autogpt_server.model.jsonvalue import dumps, storable_text
 
 #: Bytes held back for the line that says how much was left out.
@@ -105,7 +105,7 @@ class BlockLog:
 
 
 def _entry(level: str, text: str) -> str:
-    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return dumps({"at": at, "level": level, "text": text})
 
 

@@ -15,18 +15,19 @@ import asyncio
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 
 from autogpt_server.data.commit import GroupCommitter, LeaseLost
 from autogpt_server.data.executions import Executions
+from autogpt_server.data.node_rows import NodeRow
 from autogpt_server.data.queue import Claimed
-from autogpt_server.data.records import Ending, NodeRow, Record
+from autogpt_server.data.records import Ending, Record
 from autogpt_server.errors import ServerError, Unavailable
 from autogpt_server.executor.compiled_graphs import CompiledGraphs
 from autogpt_server.executor.context import ExecutionScope, NodeContext
 from autogpt_server.executor.node_executor import NodeExecutor, NodeOutcome
 from autogpt_server.logs import bound_contextvars
+from autogpt_server.model.clock import now_ms
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import node_execution_id
 from autogpt_server.model.jsonvalue import dumps, storable_text
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that trivial blocks may run one after the other before other executions get the loop.
 _SLICE_SECONDS = 0.005
+#: Text of a status as it is stored: looking it up costs as much as making the rest of the row.
+_RUNNING = ExecutionStatus.RUNNING.value
 #: Ended nodes that may wait for a commit while trivial ones run ahead.
 _MAX_PENDING = 1000
 
@@ -87,7 +90,7 @@ class GraphExecutor:
 
     async def run(self) -> None:
         """Run to the end, or until the execution is no longer ours."""
-        log.info("execution started, attempt %d", self._claimed.attempt)
+        log.debug("execution started, attempt %d", self._claimed.attempt)
         try:
             await self._run()
         except _NotOurs:
@@ -120,7 +123,7 @@ class GraphExecutor:
             self._pending.clear()
             ending = Ending(ExecutionStatus.FAILED, "{}", "{}", storable_text(reason[:_MAX_REASON]))
             await self._commit(ending)
-        log.info("execution ended %s", ending.status)
+        log.debug("execution ended %s", ending.status)
 
     async def _prepare_patiently(self) -> Wiring:
         """Prepare, however long the database is away: what was claimed is ours until we say how it ended."""
@@ -189,7 +192,8 @@ class GraphExecutor:
                 return
             opened = [self._open(node, is_recorded=True) for node in held]
             held.clear()
-            self._pending += [running.row for running in opened]
+            # Copies: the rows change at their ends, while these may still wait to be written.
+            self._pending += [replace(running.row) for running in opened]
             crash_point("node.opened")
             await self._commit(None)
             crash_point("node.recorded")
@@ -209,7 +213,7 @@ class GraphExecutor:
         return running
 
     def _launch(self, running: _Running) -> None:
-        running.row.started_at = datetime.now(UTC)
+        running.row.started_ms = now_ms()
         with bound_contextvars(node_execution_id=running.row.id):
             running.task = asyncio.create_task(self._run_node(running))
 
@@ -230,33 +234,20 @@ class GraphExecutor:
         end = wiring.end(node.ordinal, outcome.status, outcome.outputs, outcome.error)
         if outcome.status is not ExecutionStatus.TERMINATED:
             wiring.deliver(end)
-        self._pending.append(
-            NodeRow(
-                id=row.id,
-                node_id=row.node_id,
-                status=end.status,
-                inputs=row.inputs,
-                attempt=row.attempt,
-                queued_at=row.queued_at,
-                started_at=row.started_at,
-                sequence=end.sequence,
-                outputs=dumps(end.outputs),
-                error=end.error,
-                ended_at=datetime.now(UTC),
-            )
-        )
-        log.debug("node %s ended %s", node.node_id, end.status)
+        row.status, row.sequence, row.error = end.status.value, end.sequence, end.error
+        row.outputs, row.ended_ms = dumps(end.outputs), now_ms()
+        self._pending.append(row)
 
     def _row(self, node: ReadyNode) -> NodeRow:
-        now = datetime.now(UTC)
+        now = now_ms()
         return NodeRow(
-            id=node_execution_id(self._claimed.id, node.ordinal),
-            node_id=node.node_id,
-            status=ExecutionStatus.RUNNING,
-            inputs=dumps(node.inputs),
-            attempt=self._claimed.attempt,
-            queued_at=now,
-            started_at=now,
+            node_execution_id(self._claimed.id, node.ordinal),
+            node.node_id,
+            _RUNNING,
+            dumps(node.inputs),
+            self._claimed.attempt,
+            now,
+            now,
         )
 
     async def _commit(self, ending: Ending | None) -> None:
@@ -269,7 +260,7 @@ class GraphExecutor:
         for running in self._running.values():
             if not running.is_recorded and ending is None:
                 running.is_recorded = True
-                rows.append(running.row)
+                rows.append(replace(running.row))
         if not await self._committer.put(Record(self._claimed.id, self._claimed.attempt, rows, ending)):
             raise _NotOurs
 

@@ -16,8 +16,10 @@ from prisma import Prisma
 from autogpt_server.blocks.registry import load_registry
 from autogpt_server.data.database import Database
 from autogpt_server.data.leases import Lease, Leases
+from autogpt_server.data.node_rows import NodeRow
 from autogpt_server.data.queue import ExecutionQueue, NewExecution
-from autogpt_server.data.records import Ending, NodeRow, Record, recorder
+from autogpt_server.data.records import Ending, Record, recorder
+from autogpt_server.model.clock import to_ms
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import DEFAULT_USER_ID, new_id
 from autogpt_server.settings import Settings
@@ -135,12 +137,12 @@ def execute_one(database: Database) -> tuple[str, Lease]:
         status=ExecutionStatus.FAILED,
         inputs="{}",
         attempt=1,
-        queued_at=moment,
-        started_at=moment + timedelta(milliseconds=1),
+        queued_ms=to_ms(moment),
+        started_ms=to_ms(moment) + 1,
         sequence=1,
         outputs='[["error", "\u00e9"]]',
         error="broken",
-        ended_at=moment + timedelta(days=365 * 100),
+        ended_ms=to_ms(moment + timedelta(days=365 * 100)),
     )
     ending = Ending(ExecutionStatus.FAILED, "{}", '{"nodes": 1}', "a node failed")
     with database.write() as c:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +13,12 @@ from autogpt_server.data.controls import Controls
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.data.leases import Lease, Leases, Suspect
+from autogpt_server.data.node_rows import NodeRow
 from autogpt_server.data.queue import ExecutionQueue, NewExecution, Requests
-from autogpt_server.data.records import Ending, NodeRow, Record, recorder
+from autogpt_server.data.records import Ending, Record, recorder
 from autogpt_server.errors import ConflictError, ExecutionNotFound
 from autogpt_server.model.block import BlockRegistry
+from autogpt_server.model.clock import now_ms
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.ids import DEFAULT_USER_ID, new_id
@@ -43,7 +45,7 @@ def accept(database: Database, *batch: NewExecution) -> list[tuple[str, Executio
 
 
 def running_row(execution_id: str, ordinal: int = 0) -> NodeRow:
-    now = datetime.now(UTC)
+    now = now_ms()
     return NodeRow(f"{execution_id}.{ordinal}", node_id("a"), ExecutionStatus.RUNNING, "{}", 1, now, now)
 
 
@@ -236,3 +238,46 @@ def test_deaths_that_nobody_marked_end_in_quarantine_and_there_the_one_that_ran_
     execution = Executions(database).get(DEFAULT_USER_ID, execution_id)
     assert execution.status is ExecutionStatus.FAILED
     assert "died 3 times" in (execution.error or "")
+
+
+def test_hundreds_of_rows_are_written_and_replaced_in_one_commit(database: Database, graph: Graph) -> None:
+    lease = Leases(database).register("here", 1)
+    ((execution_id, _),) = accept(database, new(graph))
+    ExecutionQueue(database).claim(lease, 1)
+    running = [running_row(execution_id, ordinal) for ordinal in range(203)]
+    assert record(database, lease, Record(execution_id, 1, running)) == [True]
+    ended = [
+        replace(row, status="COMPLETED", sequence=i, outputs=f'[["output",{i}]]', ended_ms=now_ms(), tries=2)
+        for i, row in enumerate(running[:190], start=1)
+    ]
+    assert record(database, lease, Record(execution_id, 1, ended)) == [True]
+
+    history = Executions(database).history(execution_id)
+    assert [(n.id, n.sequence, n.output_data) for n in history] == [
+        (f"{execution_id}.{i - 1}", i, (("output", i),)) for i in range(1, 191)
+    ]
+    left = Executions(database).node_executions(execution_id, limit=300).items[190:]
+    assert [n.status for n in left] == [ExecutionStatus.RUNNING] * 13
+
+
+def test_one_commit_holds_starts_and_ends_of_the_same_executions_in_order(database: Database, graph: Graph) -> None:
+    lease = Leases(database).register("here", 1)
+    ((first, _), (second, _)) = accept(database, new(graph), new(graph))
+    ExecutionQueue(database).claim(lease, 2)
+    row = running_row(first)
+    done = Ending(ExecutionStatus.COMPLETED, "{}", "{}", None)
+    records = [
+        Record(first, 1, [row]),
+        Record(second, 1, [], done),
+        Record(first, 1, [replace(row, status="COMPLETED", sequence=1, outputs="[]")], done),
+        # Over already, and never ours in this attempt.
+        Record(second, 1, [running_row(second)]),
+        Record(first, 2, [running_row(first, 1)]),
+    ]
+    assert record(database, lease, *records) == [True, True, True, False, False]
+    executions = Executions(database)
+    assert executions.statuses([first, second]) == dict.fromkeys((first, second), ExecutionStatus.COMPLETED)
+    (node,) = executions.node_executions(first, limit=10).items
+    assert (node.id, node.status, node.sequence) == (f"{first}.0", ExecutionStatus.COMPLETED, 1)
+    assert node.revision == executions.get(DEFAULT_USER_ID, first).revision
+    assert executions.node_executions(second, limit=10).items == []
