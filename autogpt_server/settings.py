@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     #: Executor processes; defaults to the number of cores.
     executor_processes: Count = Field(default_factory=lambda: os.cpu_count() or 1)
     #: Executions that one executor process runs at the same time.
-    executor_concurrency: Count = 200
+    executor_concurrency: Count = 1000
     #: Executions of one user that may run at the same time, parts of others not counted; default: any number.
     max_concurrent_per_user: Count | None = None
     #: Seconds without a beat after which an executor's work is given to others.

@@ -21,6 +21,15 @@ class CompiledGraphs:
         self._db, self._registry = database, registry
         self._kept: OrderedDict[tuple[str, int], asyncio.Task[CompiledGraph]] = OrderedDict()
 
+    def find(self, graph_id: str, version: int) -> CompiledGraph | None:
+        """Return a version that is compiled already, or None."""
+        key = (graph_id, version)
+        task = self._kept.get(key)
+        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+            return None
+        self._kept.move_to_end(key)
+        return task.result()
+
     async def get(self, graph_id: str, version: int) -> CompiledGraph:
         """Return a compiled version.
 

@@ -136,7 +136,9 @@ class GraphExecutor:
 
     async def _prepare(self) -> Wiring:
         claimed = self._claimed
-        compiled = await self._graphs.get(claimed.graph_id, claimed.graph_version)
+        compiled = self._graphs.find(claimed.graph_id, claimed.graph_version)
+        if compiled is None:
+            compiled = await self._graphs.get(claimed.graph_id, claimed.graph_version)
         wiring = Wiring(compiled, claimed.inputs, self._max_node_executions)
         wiring.start()
         if claimed.attempt > 1:
@@ -275,6 +277,8 @@ class GraphExecutor:
 
     async def _cancel_running(self) -> None:
         """Stop the blocks that run, and wait until each has, or was given up by its own grace."""
+        if not self._running:
+            return
         tasks = [running.task for running in self._running.values() if running.task is not None]
         for running in self._running.values():
             # Not over when it is handed back: its next run takes up what this one started.

@@ -8,6 +8,7 @@ only while their code runs, not while they wait: whoever merely waited cannot ha
 from __future__ import annotations
 
 import mmap
+import struct
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from autogpt_server.data.leases import Suspect
 
 #: Bytes of one mark: a length, then the ids of a node execution and its node, and the name of its block.
 _MARK_BYTES = 128
+_MARK = struct.Struct(f"{_MARK_BYTES - 1}s")
 #: Marks at the same time.  Threads are fewer; the loop needs one.
 _MARKS = 256
 
@@ -37,11 +39,12 @@ class RunningNodes:
             slot = self._free.pop()
         except IndexError:
             return None
-        name = f"{node_execution_id} {node_id} {block_name}".encode()[: _MARK_BYTES - 1]
-        start = slot * _MARK_BYTES
-        self._map[start + 1 : start + 1 + len(name)] = name
+        name = f"{node_execution_id} {node_id} {block_name}".encode()
+        length = min(len(name), _MARK_BYTES - 1)
+        # Bytes beyond the length are cut off here and mean nothing.
+        _MARK.pack_into(self._map, slot * _MARK_BYTES + 1, name)
         # The length comes last: a mark is either whole or absent.
-        self._map[start] = len(name)
+        self._map[slot * _MARK_BYTES] = length
         return slot
 
     def clear(self, slot: int | None) -> None:

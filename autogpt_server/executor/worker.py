@@ -39,12 +39,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 P = ParamSpec("P")
 
-#: Executions claimed at once, so that several processes share a short queue.
-_CLAIM_BATCH = 16
+#: Executions claimed at once: few at first, so that several processes share a short queue, and more each time as long
+#: as a claim is filled.
+_FIRST_CLAIM, _LARGEST_CLAIM = 16, 256
 #: Seconds between looks at the queue when no nudge comes.
 _POLL_SECONDS = 1.0
 #: Beats per lease time: an observer must miss several before it gives an executor up.
 _BEATS_PER_LEASE = 5
+#: Users whose folders' places are kept in memory.
+_MOST_USERS = 10_000
 #: Threads for beats, claims and looks at the queue.
 _CONTROL_THREADS = 3
 #: Threads in which blocking blocks of one process run.
@@ -78,6 +81,7 @@ class Worker:
         self._registry = registry
         self._graphs = CompiledGraphs(database, registry)
         self._networks = parse_networks(settings.allowed_networks)
+        self._user_files: dict[str, UserFiles] = {}
         self._active: dict[str, GraphExecutor] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -150,20 +154,21 @@ class Worker:
         self, lease: Lease, committer: GroupCommitter[Record, bool], sub_graphs: SubGraphs, nodes: NodeExecutor
     ) -> None:
         concurrency = 1 if self._quarantine else self._settings.executor_concurrency
-        next_comparison = 0.0
+        next_comparison, claim_size = 0.0, _FIRST_CLAIM
         while not self._stopping.is_set():
             self._wake.clear()
             if nodes.stuck_runs:
                 self.stop()
                 return
             busy = len(self._active) - sub_graphs.waiting_executions
-            free = min(concurrency - busy, _CLAIM_BATCH)
+            free = min(concurrency - busy, claim_size)
             claimed = await self._claim(lease, free) if free > 0 else []
             for one in claimed:
                 self._start(one, lease, committer, sub_graphs, nodes)
             if self._quarantine and not self._active:
                 return
             is_more_waiting = bool(claimed) and len(claimed) == free
+            claim_size = min(claim_size * 2, _LARGEST_CLAIM) if is_more_waiting else _FIRST_CLAIM
             if not is_more_waiting or time.monotonic() >= next_comparison:
                 await self._compare_with_rows(lease)
                 next_comparison = time.monotonic() + _POLL_SECONDS
@@ -194,7 +199,7 @@ class Worker:
             user_id=claimed.user_id,
             execution_id=claimed.id,
             depth=claimed.depth,
-            files=UserFiles(self._settings.files_dir / claimed.user_id, self._settings.max_file_bytes),
+            files=self._files(claimed.user_id),
             sub_graphs=sub_graphs,
             max_log_bytes=self._settings.max_node_log_bytes,
             allowed_networks=self._networks,
@@ -207,6 +212,15 @@ class Worker:
             task = asyncio.create_task(self._execute(lease, claimed, executor))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _files(self, user_id: str) -> UserFiles:
+        files = self._user_files.get(user_id)
+        if files is None:
+            if len(self._user_files) >= _MOST_USERS:
+                self._user_files.clear()
+            files = UserFiles(self._settings.files_dir / user_id, self._settings.max_file_bytes)
+            self._user_files[user_id] = files
+        return files
 
     async def _execute(self, lease: Lease, claimed: Claimed, executor: GraphExecutor) -> None:
         try:

@@ -39,13 +39,12 @@ class CompiledNode:
     static_count: int
     #: Some linked or default pin addresses a part of a value.
     has_dynamic: bool
+    #: The one linked pin, where a value of it is all that the node waits for: it needs no matching with others.
+    only_pin: str | None
     is_input: bool
     is_output: bool
-
-    @property
-    def handles_error(self) -> bool:
-        """Whether the graph says what follows on a failure of this node."""
-        return ERROR_PIN in self.routes
+    #: Whether the graph says what follows on a failure of this node.
+    handles_error: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +118,8 @@ def _compile_node(
 ) -> CompiledNode:
     moving = {link.sink_name for link in links if not link.is_static}
     is_static = tuple(pin not in moving for pin in slots)
+    has_dynamic = any(parse_pin(name).steps for name in (*slots, *node.input_default))
+    is_single = len(slots) == 1 and not any(is_static) and not has_dynamic
     return CompiledNode(
         id=node.id,
         block=block,
@@ -128,7 +129,9 @@ def _compile_node(
         pins=tuple(slots),
         is_static=is_static,
         static_count=sum(is_static),
-        has_dynamic=any(parse_pin(name).steps for name in (*slots, *node.input_default)),
+        has_dynamic=has_dynamic,
+        only_pin=next(iter(slots)) if is_single else None,
         is_input=block.name == INPUT_BLOCK,
         is_output=block.name == OUTPUT_BLOCK,
+        handles_error=ERROR_PIN in routes,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from autogpt_server.errors import HistoryDiffers
@@ -55,7 +55,6 @@ class _Waiting:
     missing: int
 
 
-@dataclass(slots=True)
 class _Sink:
     """What one node has received so far.
 
@@ -65,16 +64,19 @@ class _Sink:
     then every static pin has had a value, and nothing ever waits again.
     """
 
-    cursors: list[int]
-    last: list[Any]
-    #: Static pins that never had a value.
-    lacking_statics: int
-    opened: int = 0
-    #: Number of the oldest waiting execution.
-    first: int = 0
-    waiting: dict[int, _Waiting] = field(default_factory=dict[int, _Waiting])
-    ready: deque[ReadyNode] = field(default_factory=deque[ReadyNode])
-    is_running: bool = False
+    __slots__ = ("cursors", "first", "is_running", "lacking_statics", "last", "opened", "ready", "waiting")
+
+    def __init__(self, slots: int, statics: int) -> None:
+        self.cursors = [0] * slots
+        self.last: list[Any] = [NOTHING] * slots
+        #: Static pins that never had a value.
+        self.lacking_statics = statics
+        self.opened = 0
+        #: Number of the oldest waiting execution.
+        self.first = 0
+        self.waiting: dict[int, _Waiting] = {}
+        self.ready: deque[ReadyNode] = deque()
+        self.is_running = False
 
 
 class Wiring:
@@ -234,6 +236,11 @@ class Wiring:
     def _receive(self, position: int, slot: int, value: Any) -> None:
         """Put a value into the oldest waiting execution that lacks the pin, opening one where needed."""
         node, sink = self._graph.nodes[position], self._sink(position)
+        if node.only_pin is not None:
+            ordinal = self._next_ordinal(node)
+            if ordinal is not None:
+                self._make_ready(position, sink, ordinal, {**node.defaults, node.only_pin: value})
+            return
         is_static = node.is_static[slot]
         if is_static:
             if sink.last[slot] is NOTHING:
@@ -300,8 +307,7 @@ class Wiring:
         sink = self._sinks[position]
         if sink is None:
             node = self._graph.nodes[position]
-            slots = len(node.pins)
-            sink = self._sinks[position] = _Sink([0] * slots, [NOTHING] * slots, node.static_count)
+            sink = self._sinks[position] = _Sink(len(node.pins), node.static_count)
         return sink
 
     def _collect(self, end: NodeEnd) -> None:
