@@ -107,10 +107,14 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Generator[Connection]:
+    def write(self, *, durable: bool = True) -> Generator[Connection]:
         """Lend a connection inside a transaction: committed at the end of the ``with`` block, undone by an error.
 
         On SQLite writers of all processes take turns, so keep the block short.
+
+        Args:
+            durable: Whether the commit waits for the disk.  Where it does not, a loss of power may undo it, together
+                with everything after it; the next durable commit makes it so, too.  No crash of a process undoes it.
 
         Raises:
             Unavailable: The database is away, or was locked for too long.  When it went away during the commit,
@@ -120,9 +124,11 @@ class Database:
         with _outages():
             if self._writer is None:
                 with self._engine.begin() as connection:
+                    if not durable:
+                        connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
                     yield connection
             else:
-                with self._writer.transaction(self._engine) as connection:
+                with self._writer.transaction(self._engine, durable=durable) as connection:
                     yield connection
 
     def close(self) -> None:
@@ -144,13 +150,13 @@ class _SqliteWriter:
         self._turn = threading.Lock()
 
     @contextmanager
-    def transaction(self, engine: Engine) -> Generator[Connection]:
+    def transaction(self, engine: Engine, *, durable: bool) -> Generator[Connection]:
         if not self._turn.acquire(timeout=LOCK_SECONDS):
             raise Unavailable(f"another thread has been writing for {LOCK_SECONDS:g} s")
         try:
             # The connection comes before the lock, so that nobody holds that while the pool is empty; and after the
             # turn, so that waiting writers do not empty the pool.
-            with engine.connect() as connection, self.lock.hold(LOCK_SECONDS):
+            with engine.connect() as connection, self.lock.hold(LOCK_SECONDS), _syncing(connection, durable):
                 # Still waits for whoever cannot take the file lock, such as the query engine.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 try:
@@ -162,6 +168,19 @@ class _SqliteWriter:
                 self._wal_limit.after_commit(connection.connection.driver_connection)
         finally:
             self._turn.release()
+
+
+@contextmanager
+def _syncing(connection: Connection, durable: bool) -> Generator[None]:
+    if durable:
+        yield
+        return
+    driver_connection: Any = connection.connection.driver_connection
+    driver_connection.execute("PRAGMA synchronous=NORMAL")
+    try:
+        yield
+    finally:
+        driver_connection.execute("PRAGMA synchronous=FULL")
 
 
 def _sqlite_engine(path: Path, pool: dict[str, Any]) -> Engine:

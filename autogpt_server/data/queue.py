@@ -185,7 +185,9 @@ class ExecutionQueue:
         if not chosen:
             return []
         is_limited = suspects or any(self._looks.is_limited(one) for one in chosen)
-        with self._db.write() as c:
+        # Not durable by itself: nothing is done on the strength of a claim that is not recorded in a later commit,
+        # which makes this one durable, too.  A loss of power before that leaves the execution QUEUED.
+        with self._db.write(durable=False) as c:
             self._leases.bump(c, lease)
             if is_limited:
                 # What was allowed a moment ago may have been used up by another claimer.

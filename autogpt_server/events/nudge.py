@@ -27,10 +27,16 @@ _CLOCK_STEP_NS = 50_000_000
 class Topic(StrEnum):
     """What a nudge is about."""
 
-    #: Something was queued, or shall stop.  Heard by executor processes.
+    #: Something was queued.  Heard by executor processes.
     QUEUE = "queue"
+    #: Something that may be running shall stop or pause; the ids are in the nudge.  Heard by executor processes.
+    CONTROL = "control"
     #: Executions changed; their ids are in the nudge.  Heard by whoever shows executions to clients.
     CHANGES = "changes"
+
+
+#: In a nudge to those who need not look at once, because it was also sent to somebody who does.
+LATER = "later"
 
 
 class Nudger:
@@ -45,6 +51,7 @@ class Nudger:
         self._sender.setblocking(False)
         #: The folder's time of change when it was listed, and what it held; replaced as one, for other threads.
         self._listed: tuple[int, dict[Topic, list[str]]] = (0, {})
+        self._turn = 0
 
     def send(self, topic: Topic, ids: Iterable[str] = ()) -> None:
         """Nudge whoever listens to a topic.  Never blocks and never fails."""
@@ -57,6 +64,20 @@ class Nudger:
         for path in listeners:
             for datagram in datagrams:
                 self._send(path, datagram)
+
+    def send_to_one(self, topic: Topic) -> None:
+        """Nudge one listener, each time the next, and tell the others ``LATER``: work for one is not worth a race.
+
+        They are told, because the one may be busy or hung.
+        """
+        listeners = self._listeners(topic)
+        if not listeners:
+            return
+        self._turn = (self._turn + 1) % len(listeners)
+        word = ""
+        for path in listeners[self._turn :] + listeners[: self._turn]:
+            if self._send(path, word.encode()):
+                word = LATER
 
     def close(self) -> None:
         self._sender.close()
@@ -77,9 +98,11 @@ class Nudger:
             return []
         return listed[topic]
 
-    def _send(self, path: str, datagram: bytes) -> None:
+    def _send(self, path: str, datagram: bytes) -> bool:
+        """Send if somebody is there and has room; tells whether."""
         try:
             self._sender.sendto(datagram, path)
+            return True
         except ConnectionRefusedError:
             # Its owner died without cleaning up.
             with contextlib.suppress(OSError):
@@ -87,6 +110,7 @@ class Nudger:
         except OSError as error:
             # A full buffer means that it is being woken already.
             log.debug("no nudge to %s: %s", path, error)
+        return False
 
 
 def send_nudge(run_dir: Path, topic: Topic, ids: Iterable[str] = ()) -> None:

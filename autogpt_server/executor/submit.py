@@ -39,6 +39,8 @@ MAX_BATCH = 10_000
 MAX_KEY = 255
 #: Executions that are made on the event loop; more go to a thread.
 _MAX_INLINE = 32
+#: Executions accepted at once that one executor process takes as fast as several would.
+_FEW = 4
 #: Problems of a batch after which the rest of it is not checked.
 _MAX_PROBLEMS = 100
 #: Graph versions kept in memory, and answers to which version was wanted.
@@ -181,7 +183,7 @@ class Submitter:
         """
         await asyncio.to_thread(self._controls.stop, user_id, execution_id)
         crash_point("stop.committed")
-        self._nudger.send(Topic.QUEUE)
+        self._nudger.send(Topic.CONTROL, [execution_id])
         self._nudger.send(Topic.CHANGES, [execution_id])
         return await asyncio.to_thread(self._executions.get, user_id, execution_id)
 
@@ -215,9 +217,12 @@ class Submitter:
                     return accepted
             version, is_remembered = None, False
 
-    def _tell(self, _: list[Submission]) -> None:
+    def _tell(self, submissions: list[Submission]) -> None:
         crash_point("accept.committed")
-        self._nudger.send(Topic.QUEUE)
+        if sum(len(submission.executions) for submission in submissions) <= _FEW:
+            self._nudger.send_to_one(Topic.QUEUE)
+        else:
+            self._nudger.send(Topic.QUEUE)
 
     async def _graph(self, graph_id: str, version: int) -> Graph:
         """Read a version, or take it from memory: it never changes."""

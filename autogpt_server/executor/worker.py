@@ -19,7 +19,7 @@ from autogpt_server.data.leases import Lease, Leases, machine_name
 from autogpt_server.data.queue import Claimed, ExecutionQueue
 from autogpt_server.data.records import Record, recorder
 from autogpt_server.errors import Unavailable
-from autogpt_server.events.nudge import Nudger, NudgeReceiver, Topic
+from autogpt_server.events.nudge import LATER, Nudger, NudgeReceiver, Topic
 from autogpt_server.executor.compiled_graphs import CompiledGraphs
 from autogpt_server.executor.context import ExecutionScope, parse_networks
 from autogpt_server.executor.graph_executor import GraphExecutor
@@ -44,6 +44,8 @@ P = ParamSpec("P")
 _FIRST_CLAIM, _LARGEST_CLAIM = 16, 256
 #: Seconds between looks at the queue when no nudge comes.
 _POLL_SECONDS = 1.0
+#: Seconds after which a process looks at the queue when another one was nudged to do so at once.
+_LATER_SECONDS = 0.003
 #: Beats per lease time: an observer must miss several before it gives an executor up.
 _BEATS_PER_LEASE = 5
 #: Users whose folders' places are kept in memory.
@@ -85,6 +87,9 @@ class Worker:
         self._active: dict[str, GraphExecutor] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self._is_waking_later = False
+        #: Something that runs here was asked to stop.
+        self._is_asked = False
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._lease_is_lost = False
@@ -113,6 +118,7 @@ class Worker:
         submitter = Submitter(self._settings, self._db)
         sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth)
         nudges = NudgeReceiver(run_folder, Topic.QUEUE, f"executor-{os.getpid()}")
+        requests = NudgeReceiver(run_folder, Topic.CONTROL, f"executor-{os.getpid()}")
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="block")
         nodes = NodeExecutor(
             threads,
@@ -120,7 +126,8 @@ class Worker:
             OutputLimits(self._settings.max_node_outputs, self._settings.max_node_output_bytes),
             self._settings.node_timeout_seconds,
         )
-        await nudges.open(lambda _: self._wake.set())
+        await nudges.open(self._hear_of_queue)
+        await requests.open(self._hear_of_requests)
         beating = asyncio.create_task(self._beat(lease))
         ready(lease)
         try:
@@ -131,6 +138,7 @@ class Worker:
             # Not cancelled: its thread would go on with a database that is about to be closed.
             await beating
             nudges.close()
+            requests.close()
             await sub_graphs.close()
             await submitter.close()
             await committer.close()
@@ -144,6 +152,22 @@ class Worker:
         """Claim no more; ``run`` returns when what runs has ended or was handed back."""
         self._stopping.set()
         self._wake.set()
+
+    def _hear_of_queue(self, words: list[str]) -> None:
+        if LATER not in words:
+            self._wake.set()
+        elif not self._is_waking_later:
+            self._is_waking_later = True
+            asyncio.get_running_loop().call_later(_LATER_SECONDS, self._wake_later)
+
+    def _wake_later(self) -> None:
+        self._is_waking_later = False
+        self._wake.set()
+
+    def _hear_of_requests(self, execution_ids: list[str]) -> None:
+        if not self._active.keys().isdisjoint(execution_ids):
+            self._is_asked = True
+            self._wake.set()
 
     def _lose_lease(self) -> None:
         log.error("the lease is lost: another process has taken this executor's work over")
@@ -169,7 +193,8 @@ class Worker:
                 return
             is_more_waiting = bool(claimed) and len(claimed) == free
             claim_size = min(claim_size * 2, _LARGEST_CLAIM) if is_more_waiting else _FIRST_CLAIM
-            if not is_more_waiting or time.monotonic() >= next_comparison:
+            if self._is_asked or time.monotonic() >= next_comparison:
+                self._is_asked = False
                 await self._compare_with_rows(lease)
                 next_comparison = time.monotonic() + _POLL_SECONDS
             if is_more_waiting:

@@ -306,3 +306,28 @@ def test_a_schema_keeps_two_servers_apart(tmp_path: Path, postgres_server: Postg
             public.execute('SELECT count(*) FROM "User"')
         one.close()
         two.close()
+
+
+def test_a_commit_that_need_not_wait_for_the_disk_leaves_the_next_one_durable(database: Database):
+    with database.write(durable=False) as c:
+        c.exec_driver_sql(
+            database.sql(
+                'INSERT INTO "Executor" ("id","epoch","beat","host","pid","startedAt") VALUES (\'a\',1,0,\'h\',1,?)'
+            ),
+            (database.to_column(datetime.now(UTC)),),
+        )
+        loose = _durability(database, c)
+    with pytest.raises(ZeroDivisionError), database.write(durable=False) as c:
+        raise ZeroDivisionError
+    with database.write() as c:
+        strict = _durability(database, c)
+        assert c.exec_driver_sql('SELECT "id" FROM "Executor"').scalars().all() == ["a"]
+    assert (loose, strict) == {"sqlite": (1, 2), "postgresql": (True, False)}[database.provider]
+
+
+def _durability(database: Database, c: Connection) -> object:
+    """SQLite's level of syncing; on PostgreSQL whether this transaction has a setting of its own."""
+    if database.provider == "sqlite":
+        return c.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    text = "SELECT source = 'session' AND setting = 'off' FROM pg_settings WHERE name = 'synchronous_commit'"
+    return c.exec_driver_sql(text).scalar_one()

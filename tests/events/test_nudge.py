@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autogpt_server.events.nudge import Nudger, NudgeReceiver, Topic, send_nudge
+from autogpt_server.events.nudge import LATER, Nudger, NudgeReceiver, Topic, send_nudge
 
 
 @pytest.fixture
@@ -102,3 +102,26 @@ async def test_a_nudger_notices_who_comes_and_who_goes(folder: Path) -> None:
     for receiver in receivers:
         receiver.close()
     nudger.close()
+
+
+async def test_work_for_one_goes_to_each_listener_in_turn_and_past_a_dead_one(folder: Path) -> None:
+    heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    receivers = {name: NudgeReceiver(folder, Topic.QUEUE, name) for name in ("a", "b", "c")}
+    for name, receiver in receivers.items():
+        await receiver.open(lambda words, name=name: heard.put_nowait((name, " ".join(words))))
+    dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    dead.bind(str(folder / f"dead.{Topic.QUEUE}"))
+    dead.close()
+
+    nudger = Nudger(folder)
+    firsts: set[str] = set()
+    for _ in range(8):
+        nudger.send_to_one(Topic.QUEUE)
+        got = [await asyncio.wait_for(heard.get(), 5) for _ in receivers]
+        assert sorted(name for name, _ in got) == ["a", "b", "c"]
+        assert sorted(word for _, word in got) == ["", LATER, LATER]
+        firsts |= {name for name, word in got if word == ""}
+    assert firsts == {"a", "b", "c"}
+    nudger.close()
+    for receiver in receivers.values():
+        receiver.close()
