@@ -4,7 +4,7 @@ many executions wait or are held back."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -16,6 +16,8 @@ from autogpt_server.model.turns import PARTS, QUARANTINE, Turns, Waiting, lane_o
 _LINES = 64
 #: Looks after one another while all that they see is held back.
 _LOOKS = 16
+#: Executions of a queue that is read as a whole, in one step.
+_SHORT_QUEUE = 64
 #: Suspects of one user that a look takes in.
 _MOST_SUSPECTS = 100
 
@@ -41,6 +43,9 @@ SELECT {_COLUMNS} FROM heads LIMIT ?"""
 _LINE = f"""
 SELECT {_COLUMNS} FROM "AgentGraphExecution" WHERE "status" = 'QUEUED' AND "lane" = ? AND "userId" = ?
 ORDER BY "priority" DESC, "id" LIMIT ?"""
+_QUEUE = f"""
+SELECT {_COLUMNS} FROM "AgentGraphExecution" WHERE "status" = 'QUEUED'
+ORDER BY "lane","userId","priority" DESC,"id" LIMIT {_SHORT_QUEUE + 1}"""
 _RUNNING = """
 SELECT "lane","userId",COUNT(*) FROM "AgentGraphExecution" WHERE "status" = 'RUNNING' GROUP BY "lane","userId\""""
 _SUSPECTS_RUNNING = f"""
@@ -65,6 +70,11 @@ class Looks:
 
     def look(self, c: Connection, limit: int) -> list[Waiting]:
         """Choose up to ``limit`` executions of what waits now, suspects left out, in the order of their turns."""
+        queue = [_waiting(row) for row in c.exec_driver_sql(_QUEUE).all()]
+        if len(queue) <= _SHORT_QUEUE:
+            lines = _by_line(one for one in queue if one.lane != QUARANTINE)
+            heads = [line[0] for line in lines.values()]
+            return self._choose(c, heads, limit, lambda head: lines[head.lane, head.user_id])
         began = self._after
         for _ in range(_LOOKS):
             heads = self._heads(c, self._after)
@@ -81,11 +91,8 @@ class Looks:
 
     def look_for_suspects(self, c: Connection, limit: int) -> list[Waiting]:
         """Choose up to ``limit`` of the executions that must run alone, by the limits of the lanes they came from."""
-        lines: dict[_Place, list[Waiting]] = {}
-        for head in self._heads(c, (QUARANTINE, "")):
-            if head.lane == QUARANTINE:
-                for suspect in self._suspects(c, head.user_id):
-                    lines.setdefault((suspect.lane, suspect.user_id), []).append(suspect)
+        users = (head.user_id for head in self._heads(c, (QUARANTINE, "")) if head.lane == QUARANTINE)
+        lines = _by_line(suspect for user_id in users for suspect in self._suspects(c, user_id))
         heads = [line[0] for line in lines.values()]
         return self._choose(c, heads, limit, lambda head: lines[head.lane, head.user_id])
 
@@ -130,6 +137,13 @@ class Looks:
         for graph_id, lane_limit, depth, user_id in c.exec_driver_sql(_SUSPECTS_RUNNING).all():
             running[lane_of(graph_id, lane_limit or None, depth)[0], user_id] += 1
         return running
+
+
+def _by_line(waiting: Iterable[Waiting]) -> dict[_Place, list[Waiting]]:
+    lines: dict[_Place, list[Waiting]] = {}
+    for one in waiting:
+        lines.setdefault((one.lane, one.user_id), []).append(one)
+    return lines
 
 
 def _waiting(row: Row[*tuple[Any, ...]]) -> Waiting:

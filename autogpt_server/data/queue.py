@@ -165,7 +165,7 @@ class ExecutionQueue:
             )
         return row[0], ExecutionStatus(row[1])
 
-    def claim(self, lease: Lease, limit: int, *, suspects: bool = False) -> list[Claimed]:
+    def claim(self, lease: Lease, limit: int, *, suspects: bool = False, expects_some: bool = False) -> list[Claimed]:
         """Move the executions whose turn it is to RUNNING under a lease, each with its attempt raised by one.
 
         Two claimers never receive the same execution, and together they never exceed a limit.  Returns at once,
@@ -175,21 +175,25 @@ class ExecutionQueue:
             lease: The claimer's.
             limit: How many at most.
             suspects: Claim only those that must run alone; otherwise only the others.
+            expects_some: The claimer was told that something waits, so it goes straight for the write lock.
 
         Raises:
             LeaseLost: The claimer has been given up by an observer.
         """
-        with self._db.read() as c:
-            # A look without the write lock: most calls find nothing.
-            chosen = self._look(c, limit, suspects)
-        if not chosen:
-            return []
-        is_limited = suspects or any(self._looks.is_limited(one) for one in chosen)
+        chosen: list[Waiting] = []
+        if not expects_some:
+            with self._db.read() as c:
+                # A look without the write lock: most calls find nothing.
+                chosen = self._look(c, limit, suspects)
+            if not chosen:
+                return []
         # Not durable by itself: nothing is done on the strength of a claim that is not recorded in a later commit,
         # which makes this one durable, too.  A loss of power before that leaves the execution QUEUED.
         with self._db.write(durable=False) as c:
             self._leases.bump(c, lease)
-            if is_limited:
+            if expects_some:
+                chosen = self._look(c, limit, suspects)
+            if suspects or any(self._looks.is_limited(one) for one in chosen):
                 # What was allowed a moment ago may have been used up by another claimer.
                 self._lock_limits(c)
                 rows = self._take(c, lease, self._look(c, limit, suspects))

@@ -88,6 +88,8 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._is_waking_later = False
+        #: This process was nudged to claim something that was just accepted.
+        self._expects_some = False
         #: Something that runs here was asked to stop.
         self._is_asked = False
         self._stopping = asyncio.Event()
@@ -155,6 +157,7 @@ class Worker:
 
     def _hear_of_queue(self, words: list[str]) -> None:
         if LATER not in words:
+            self._expects_some = not self._quarantine
             self._wake.set()
         elif not self._is_waking_later:
             self._is_waking_later = True
@@ -186,7 +189,8 @@ class Worker:
                 return
             busy = len(self._active) - sub_graphs.waiting_executions
             free = min(concurrency - busy, claim_size)
-            claimed = await self._claim(lease, free) if free > 0 else []
+            expects_some, self._expects_some = self._expects_some, False
+            claimed = await self._claim(lease, free, expects_some) if free > 0 else []
             for one in claimed:
                 self._start(one, lease, committer, sub_graphs, nodes)
             if self._quarantine and not self._active:
@@ -203,9 +207,11 @@ class Worker:
             else:
                 await self._wait_for_nudge()
 
-    async def _claim(self, lease: Lease, limit: int) -> list[Claimed]:
+    async def _claim(self, lease: Lease, limit: int, expects_some: bool) -> list[Claimed]:
         try:
-            return await self._in_control(self._queue.claim, lease, limit, suspects=self._quarantine)
+            return await self._in_control(
+                self._queue.claim, lease, limit, suspects=self._quarantine, expects_some=expects_some
+            )
         except LeaseLost:
             self._lose_lease()
         except Unavailable as error:
