@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -15,7 +16,8 @@ from autogpt_server.model.jsonvalue import loads
 
 _GRAPH_COLUMNS = (
     '"id","agentGraphId","agentGraphVersion","userId","status","inputs","outputs","stats","error","attempt","deaths",'
-    '"depth","revision","parentExecutionId","stopRequestedAt","createdAt","startedAt","endedAt"'
+    '"depth","revision","parentExecutionId","stopRequestedAt","createdAt","startedAt","endedAt","priority",'
+    '"pauseRequestedAt","pausedMilliseconds","rerunOfId","rerunFromNodeId"'
 )
 _NODE_COLUMNS = (
     '"id","agentGraphExecutionId","agentNodeId","sequence","status","inputData","outputData","error","attempt",'
@@ -172,6 +174,11 @@ class Executions:
             created_at=_required(self._db.from_column(row[15])),
             started_at=self._db.from_column(row[16]),
             ended_at=self._db.from_column(row[17]),
+            priority=row[18],
+            pause_requested_at=self._db.from_column(row[19]),
+            paused=timedelta(milliseconds=row[20]),
+            rerun_of_id=row[21],
+            rerun_from_node_id=row[22],
         )
 
     def _node_execution(self, row: AnyRow) -> NodeExecution:

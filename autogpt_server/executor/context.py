@@ -57,6 +57,7 @@ class NodeContext:
         self._log: BlockLog | None = None
         self._cancelled = False
         self._is_over = False
+        self._waits = 0
 
     @property
     def user_id(self) -> str:
@@ -73,6 +74,11 @@ class NodeContext:
     @property
     def cancelled(self) -> bool:
         return self._cancelled
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the block waits for another execution."""
+        return self._waits > 0
 
     @property
     def block_log(self) -> BlockLog:
@@ -119,6 +125,7 @@ class NodeContext:
         return any(ip in network for network in self._scope.allowed_networks)
 
     async def execute_graph(self, graph_id: str, version: int | None, inputs: dict[str, Any]) -> dict[str, list[Any]]:
+        self._waits += 1
         try:
             return await self._scope.sub_graphs.execute(
                 user_id=self.user_id,
@@ -135,6 +142,8 @@ class NodeContext:
             raise
         except ServerError as error:
             raise BlockError(str(error)) from error
+        finally:
+            self._waits -= 1
 
 
 def parse_networks(texts: tuple[str, ...]) -> tuple[_Network, ...]:

@@ -7,6 +7,9 @@ Starting and resuming are the same path.  What must be durable before what:
 - At most one commit of an execution is under way, and rows enter it in the order of their sequences, so what
   is stored is always a prefix of what happened.
 - The final status travels with the last rows.
+
+A pause lets running nodes end and starts no other; then the execution leaves its executor.  Nodes that only wait for
+another execution do not hold that up: that one was asked to pause, too, and is found again when this one resumes.
 """
 
 from __future__ import annotations
@@ -85,11 +88,19 @@ class GraphExecutor:
         self._pending: list[NodeRow] = []
         self._running: dict[int, _Running] = {}
         self._ended: deque[tuple[_Running, NodeOutcome]] = deque()
+        #: Taken to be run, and not begun: those whose start a commit precedes.
+        self._held: list[ReadyNode] = []
         self._changed = asyncio.Event()
         self._is_stopping = False
+        self._is_pausing = False
+        self._is_paused = False
 
-    async def run(self) -> None:
-        """Run to the end, or until the execution is no longer ours."""
+    async def run(self) -> bool:
+        """Run to the end, or until the execution is no longer ours.
+
+        Returns:
+            Whether it is still RUNNING and ours, and to be handed back: it was asked to pause.
+        """
         log.debug("execution started, attempt %d", self._claimed.attempt)
         try:
             await self._run()
@@ -99,16 +110,29 @@ class GraphExecutor:
             log.warning("the lease is lost; the run is dropped")
         finally:
             await self._cancel_running()
+        return self._is_paused
 
     def stop(self) -> None:
         """End the execution TERMINATED as soon as its running blocks have stopped."""
         self._is_stopping = True
         self._changed.set()
 
+    def pause(self, is_wanted: bool) -> None:
+        """Start no more nodes and leave the executor once those that run have ended; or take that back.
+
+        To be repeated now and then: a node that runs may begin to wait for another execution.
+        """
+        if is_wanted or self._is_pausing:
+            self._is_pausing = is_wanted
+            self._changed.set()
+
     async def _run(self) -> None:
         try:
             wiring = await self._prepare_patiently()
             await self._loop(wiring)
+            if self._is_paused:
+                await self._leave(wiring)
+                return
             ending = await self._finish(wiring)
             crash_point("end.decided")
             await self._commit(ending)
@@ -159,7 +183,12 @@ class GraphExecutor:
 
     async def _loop(self, wiring: Wiring) -> None:
         while not self._is_stopping:
-            await self._start_ready(wiring)
+            if not self._is_pausing:
+                await self._start_ready(wiring)
+            if self._is_pausing and not self._ended and self._is_quiet():
+                # What has nothing left to start has ended, whatever it was asked for.
+                self._is_paused = bool(self._running or self._held or wiring.has_ready)
+                return
             if not self._running and not self._ended:
                 return
             if self._pending:
@@ -172,7 +201,7 @@ class GraphExecutor:
     async def _start_ready(self, wiring: Wiring) -> None:
         """Start every node that may start; returns when all that is left waits for running ones."""
         slice_ends = time.monotonic() + _SLICE_SECONDS
-        held: list[ReadyNode] = []
+        held = self._held
         while True:
             while (node := wiring.take_next()) is not None:
                 block = node.block
@@ -186,7 +215,7 @@ class GraphExecutor:
                     await asyncio.sleep(0)
                     slice_ends = time.monotonic() + _SLICE_SECONDS
                     self._take_ended(wiring)
-                if self._is_stopping:
+                if self._is_stopping or self._is_pausing:
                     return
                 if len(self._pending) >= _MAX_PENDING:
                     await self._commit(None)
@@ -265,6 +294,21 @@ class GraphExecutor:
                 rows.append(replace(running.row))
         if not await self._committer.put(Record(self._claimed.id, self._claimed.attempt, rows, ending)):
             raise _NotOurs
+
+    def _is_quiet(self) -> bool:
+        """Tell whether nothing runs but what waits for other executions."""
+        return all(running.context.is_waiting for running in self._running.values())
+
+    async def _leave(self, wiring: Wiring) -> None:
+        """Make what has ended durable, and stop waiting for other executions."""
+        await self._cancel_running()
+        while self._ended:
+            running, outcome = self._ended.popleft()
+            del self._running[running.node.ordinal]
+            if outcome.status is not ExecutionStatus.TERMINATED:
+                self._end(wiring, running.node, running.row, outcome)
+        if self._pending:
+            await self._commit(None)
 
     async def _finish(self, wiring: Wiring) -> Ending:
         if self._is_stopping:

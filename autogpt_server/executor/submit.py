@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from autogpt_server.data.accepting import Accepted, Submission, acceptor
 from autogpt_server.data.commit import GroupCommitter
-from autogpt_server.data.controls import Controls
+from autogpt_server.data.controls import Controls, Reached
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.data.graph_versions import Wanted, find_version, load_version
@@ -181,10 +181,37 @@ class Submitter:
         Raises:
             ExecutionNotFound: Unknown, or another user's.
         """
-        await asyncio.to_thread(self._controls.stop, user_id, execution_id)
+        return await self._control(self._controls.stop, user_id, execution_id)
+
+    async def pause(self, user_id: str, execution_id: str) -> GraphExecution:
+        """Ask an execution, and those it started, to pause.  Harmless when repeated.
+
+        Returns:
+            The execution after the request: PAUSED when it was waiting, else RUNNING until its running nodes ended.
+
+        Raises:
+            ExecutionNotFound: Unknown, or another user's.
+            ConflictError: It has ended, or is being stopped.
+        """
+        return await self._control(self._controls.pause, user_id, execution_id)
+
+    async def resume(self, user_id: str, execution_id: str) -> GraphExecution:
+        """Let an execution, and those it started, go on, in their old places.  Harmless when nothing is paused.
+
+        Raises:
+            ExecutionNotFound: Unknown, or another user's.
+            ConflictError: It has ended.
+        """
+        resumed = await self._control(self._controls.resume, user_id, execution_id)
+        self._nudger.send(Topic.QUEUE)
+        return resumed
+
+    async def _control(self, request: Callable[[str, str], Reached], user_id: str, execution_id: str) -> GraphExecution:
+        reached = await asyncio.to_thread(request, user_id, execution_id)
         crash_point("stop.committed")
-        self._nudger.send(Topic.CONTROL, [execution_id])
-        self._nudger.send(Topic.CHANGES, [execution_id])
+        if reached.ids:
+            self._nudger.send(Topic.CONTROL, reached.ids)
+            self._nudger.send(Topic.CHANGES, reached.ids)
         return await asyncio.to_thread(self._executions.get, user_id, execution_id)
 
     async def close(self) -> None:

@@ -83,6 +83,7 @@ class Worker:
         self._registry = registry
         self._graphs = CompiledGraphs(database, registry)
         self._networks = parse_networks(settings.allowed_networks)
+        self._nudger = Nudger(settings.run_dir)
         self._user_files: dict[str, UserFiles] = {}
         self._active: dict[str, GraphExecutor] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +91,7 @@ class Worker:
         self._is_waking_later = False
         #: This process was nudged to claim something that was just accepted.
         self._expects_some = False
-        #: Something that runs here was asked to stop.
+        #: Something that runs here was asked to stop or pause.
         self._is_asked = False
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
@@ -107,7 +108,7 @@ class Worker:
             Whether the process must end at once, because a thread of it never will.
         """
         run_folder = open_run_folder(self._settings)
-        nudger = Nudger(run_folder)
+        nudger = self._nudger
         lease = await self._patiently(lambda: self._in_control(self._leases.register, machine_name(), os.getpid()))
         committer = GroupCommitter[Record, bool](
             self._db,
@@ -255,20 +256,30 @@ class Worker:
 
     async def _execute(self, lease: Lease, claimed: Claimed, executor: GraphExecutor) -> None:
         try:
-            await executor.run()
+            if await executor.run():
+                await self._hand_back(lease, claimed.id)
         except asyncio.CancelledError:
             raise
         except Exception:
             # One execution must not end the process that runs the others, and must not stay RUNNING without a run.
             log.exception("the run of an execution broke off; it is handed back")
             await asyncio.sleep(_POLL_SECONDS)
-            await self._patiently(lambda: self._in_control(self._queue.hand_back, lease, [claimed.id]))
+            await self._hand_back(lease, claimed.id)
         finally:
-            self._active.pop(claimed.id, None)
+            # What was handed back may already have been claimed again, by us.
+            if self._active.get(claimed.id) is executor:
+                del self._active[claimed.id]
             self._wake.set()
 
+    async def _hand_back(self, lease: Lease, execution_id: str) -> None:
+        try:
+            await self._patiently(lambda: self._in_control(self._queue.hand_back, lease, [execution_id]))
+            self._nudger.send(Topic.CHANGES, [execution_id])
+        except LeaseLost:
+            self._lose_lease()
+
     async def _compare_with_rows(self, lease: Lease) -> None:
-        """Tell the running executions that somebody asked to stop, and hand back what is ours only by its row.
+        """Tell the running executions what they were asked for, and hand back what is ours only by its row.
 
         A claim whose answer was lost leaves such rows.
         """
@@ -276,8 +287,10 @@ class Worker:
         try:
             rows = await self._in_control(self._queue.running, lease)
             for execution_id in active:
-                if execution_id in rows and rows[execution_id].stop:
-                    active[execution_id].stop()
+                if execution_id in rows:
+                    active[execution_id].pause(rows[execution_id].pause)
+                    if rows[execution_id].stop:
+                        active[execution_id].stop()
             strays = [execution_id for execution_id in rows if execution_id not in active]
             if strays:
                 log.warning("handing %d executions back that were claimed without our knowing", len(strays))

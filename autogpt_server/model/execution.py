@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -69,6 +69,14 @@ class GraphExecution(_Value):
     revision: int
     parent_execution_id: str | None
     stop_requested_at: datetime | None
+    #: None where no pause is wanted; of a PAUSED one, when that began.
+    pause_requested_at: datetime | None
+    #: Time spent PAUSED before the last resume.
+    paused: timedelta
+    priority: int
+    #: The execution whose results this one has taken over, and the node from which on it runs again.
+    rerun_of_id: str | None
+    rerun_from_node_id: str | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None

@@ -131,6 +131,12 @@ class Wiring:
                 return node
         return None
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether ``take_next`` has something to give."""
+        sinks = (self._sink(position) for position in self._turns)
+        return not self._is_over_limit and any(sink.ready and not sink.is_running for sink in sinks)
+
     def end(
         self, ordinal: int, status: ExecutionStatus, outputs: Iterable[tuple[str, Any]], error: str | None = None
     ) -> NodeEnd:

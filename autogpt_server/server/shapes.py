@@ -138,7 +138,12 @@ class ExecutionShape(Shape):
     stats: dict[str, Any]
     revision: int = Field(description="Raised by every change of it or of its node executions.")
     parent_execution_id: str | None = Field(description="The execution that this one is a part of.")
+    priority: int
+    rerun_of_id: str | None = Field(description="The execution whose results this one has taken over.")
+    rerun_from_node_id: str | None = Field(description="The node from which on it runs that one again.")
     stop_requested_at: datetime | None
+    pause_requested_at: datetime | None = Field(description="Null where no pause is wanted.")
+    paused_seconds: float = Field(description="Time spent PAUSED before the last resume; no time limit counts it.")
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -157,7 +162,12 @@ class ExecutionShape(Shape):
             stats=execution.stats,
             revision=execution.revision,
             parent_execution_id=execution.parent_execution_id,
+            priority=execution.priority,
+            rerun_of_id=execution.rerun_of_id,
+            rerun_from_node_id=execution.rerun_from_node_id,
             stop_requested_at=execution.stop_requested_at,
+            pause_requested_at=execution.pause_requested_at,
+            paused_seconds=execution.paused.total_seconds(),
             created_at=execution.created_at,
             started_at=execution.started_at,
             ended_at=execution.ended_at,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -182,7 +182,7 @@ async def test_a_running_execution_is_stopped_within_a_moment(running: Api):
 
 async def test_another_users_execution_is_not_found(api: Api):
     execution_id = await _execution_of_another_user(api)
-    for method, path in (("GET", ""), ("POST", "/stop"), ("GET", "/events")):
+    for method, path in (("GET", ""), ("POST", "/stop"), ("POST", "/pause"), ("POST", "/resume"), ("GET", "/events")):
         await api.call(method, f"/executions/{execution_id}{path}", 404)
     assert execution_id not in [e["id"] for e in (await api.call("GET", "/executions", 200))["items"]]
 
@@ -298,7 +298,8 @@ def _history(api: Api, revisions: int) -> tuple[GraphExecution, list[Any]]:
     execution = GraphExecution(
         id=new_id(), graph_id=graph["id"], graph_version=1, user_id="u", status=ExecutionStatus.COMPLETED, inputs={},
         outputs={}, stats={}, error=None, attempt=1, deaths=0, depth=0, revision=revisions, parent_execution_id=None,
-        stop_requested_at=None, created_at=moment, started_at=moment, ended_at=moment,
+        stop_requested_at=None, created_at=moment, started_at=moment, ended_at=moment, pause_requested_at=None,
+        paused=timedelta(0), priority=0, rerun_of_id=None, rerun_from_node_id=None,
     )  # fmt: skip
     api.services.block_names._names[graph["id"], 1] = {}
     return execution, nodes

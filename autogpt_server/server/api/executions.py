@@ -1,4 +1,4 @@
-"""Executions: reading them, stopping them, following their events."""
+"""Executions: reading them, stopping and pausing them, following their events."""
 
 from __future__ import annotations
 
@@ -53,6 +53,22 @@ async def get_execution(
 async def stop_execution(services: ServicesDep, user_id: UserId, execution_id: ExecutionId) -> ExecutionShape:
     """Ask an execution to stop.  One that runs ends a moment later; one that has ended stays as it is."""
     return ExecutionShape.of(await services.submitter.stop(user_id, execution_id))
+
+
+@router.post("/{execution_id}/pause")
+async def pause_execution(services: ServicesDep, user_id: UserId, execution_id: ExecutionId) -> ExecutionShape:
+    """Ask an execution, and those that it started, to pause.
+
+    One that waits is PAUSED at once.  One that runs starts no new nodes, and is PAUSED when its running ones have
+    ended.  One that is paused stays as it is.
+    """
+    return ExecutionShape.of(await services.submitter.pause(user_id, execution_id))
+
+
+@router.post("/{execution_id}/resume")
+async def resume_execution(services: ServicesDep, user_id: UserId, execution_id: ExecutionId) -> ExecutionShape:
+    """Let a paused execution, and those that it started, go on, in its old place.  Any other stays as it is."""
+    return ExecutionShape.of(await services.submitter.resume(user_id, execution_id))
 
 
 @router.get(
