@@ -44,6 +44,23 @@ class NodeEnd:
     inputs: dict[str, Any]
     outputs: list[tuple[str, Any]]
     error: str | None
+    #: How many of the outputs, from the first, were delivered before as streamed ones.
+    streamed: int = 0
+
+
+@dataclass(slots=True)
+class StreamedOutput:
+    """What a streaming block yielded while it runs, as it is recorded.
+
+    It is delivered after all ends up to ``after_sequence``, before the next one, and in the order of the numbers.
+    """
+
+    number: int
+    after_sequence: int
+    ordinal: int
+    node_id: str
+    pin: str
+    value: Any
 
 
 @dataclass(slots=True)
@@ -83,8 +100,9 @@ class Wiring:
     """One execution of a graph.
 
     The owner calls ``start``, then ``replay`` with what is recorded, and then again and again: ``take_next`` for
-    what may run, ``end`` when it has ended, ``deliver`` when the end may have consequences.  Nothing left to take
-    and nothing running means that the execution has ended; ``outcome`` tells how.
+    what may run, ``end`` when it has ended, ``deliver`` when the end may have consequences; and where a block streams,
+    ``stream`` for what it yields, and ``deliver_streamed``.  Nothing left to take and nothing running means that the
+    execution has ended; ``outcome`` tells how.
 
     Args:
         graph: What is executed.
@@ -100,7 +118,10 @@ class Wiring:
         #: Nodes that may have something to start.  They take turns, so a long queue of one holds up no other.
         self._turns: deque[int] = deque()
         self._running: dict[int, ReadyNode] = {}
-        self._undelivered: deque[NodeEnd] = deque()
+        self._undelivered: deque[NodeEnd | StreamedOutput] = deque()
+        #: By ordinal, what node executions have streamed that have not ended.
+        self._streamed: dict[int, list[tuple[str, Any]]] = {}
+        self._stream_number = 0
         self._opened = 0
         self._sequence = 0
         self._failed = 0
@@ -147,18 +168,20 @@ class Wiring:
         Args:
             ordinal: Of the node execution.
             status: COMPLETED, FAILED, or TERMINATED, which has no consequences.
-            outputs: (pin, value) pairs as they were yielded.
+            outputs: (pin, value) pairs as they were yielded, without those that were streamed.
             error: Why it failed; its output ``error``.
 
         Raises:
             KeyError: It was not taken, or has ended already.
         """
         node = self._running.pop(ordinal)
-        pairs = list(outputs)
+        pairs = self._streamed.pop(ordinal, []) if self._streamed else []
+        streamed = len(pairs)
+        pairs.extend(outputs)
         if status is ExecutionStatus.FAILED:
             pairs.append((ERROR_PIN, error or ""))
         self._sequence += 1
-        end = NodeEnd(ordinal, node.node_id, self._sequence, status, node.inputs, pairs, error)
+        end = NodeEnd(ordinal, node.node_id, self._sequence, status, node.inputs, pairs, error, streamed)
         self._release(node)
         if status is not ExecutionStatus.TERMINATED:
             self._undelivered.append(end)
@@ -184,19 +207,56 @@ class Wiring:
                 self._fail(f"node {node.id} ({node.block.name}) failed: {end.error}")
         if node.is_output:
             self._collect(end)
-        self._propagate(node, end.outputs)
+        self._propagate(node, end.outputs[end.streamed :] if end.streamed else end.outputs)
 
-    def replay(self, records: Iterable[NodeEnd]) -> None:
-        """Apply recorded ends, in the order of their sequences, to an execution that has only been started.
+    def streamed(self, ordinal: int) -> int:
+        """Tell how many outputs a node execution that has not ended has streamed; a rerun leaves that many out."""
+        return len(self._streamed.get(ordinal, ()))
+
+    def stream(self, ordinal: int, pin: str, value: Any) -> StreamedOutput:
+        """Give what a taken node execution has yielded its number, from 1 without gaps.
+
+        It goes nowhere yet: that is ``deliver_streamed``, before the delivery of any end that comes after this.
+
+        Raises:
+            KeyError: The node execution was not taken, or has ended already.
+        """
+        node = self._running[ordinal]
+        self._stream_number += 1
+        output = StreamedOutput(self._stream_number, self._sequence, ordinal, node.node_id, pin, value)
+        self._streamed.setdefault(ordinal, []).append((pin, value))
+        self._undelivered.append(output)
+        return output
+
+    def deliver_streamed(self, output: StreamedOutput) -> None:
+        """Carry a streamed output along the links.
+
+        Raises:
+            ValueError: An earlier end or output was not delivered yet, or this one already was.
+        """
+        if not self._undelivered or self._undelivered[0] is not output:
+            raise ValueError(f"streamed output {output.number} is not the next to be delivered")
+        self._undelivered.popleft()
+        self._propagate(self._graph.nodes[self._graph.positions[output.node_id]], [(output.pin, output.value)])
+
+    def replay(self, records: Iterable[NodeEnd], streamed: Iterable[StreamedOutput] = ()) -> None:
+        """Apply recorded ends and streamed outputs, in their order, to an execution that has only been started.
 
         Raises:
             HistoryDiffers: A record is missing, or is not what graph, inputs and the records before it lead to.
         """
+        outputs = deque(sorted(streamed, key=lambda output: output.number))
+        self._replay_streamed(outputs)
         for record in sorted(records, key=lambda record: record.sequence):
             self._take_recorded(record)
             self._sequence += 1
             self._undelivered.append(record)
             self.deliver(record)
+            self._replay_streamed(outputs)
+        if outputs:
+            raise HistoryDiffers(
+                self._sequence + 1, f"its record is missing; streamed output {outputs[0].number} follows it"
+            )
 
     def outcome(self) -> tuple[ExecutionStatus, str | None]:
         """Tell how the execution ends as things stand, and why if it failed: the first reason."""
@@ -326,6 +386,22 @@ class Wiring:
         if self._error is None:
             self._error = reason
 
+    def _replay_streamed(self, outputs: deque[StreamedOutput]) -> None:
+        """Apply the streamed outputs that come before the next end."""
+        while outputs and outputs[0].after_sequence <= self._sequence:
+            output = outputs.popleft()
+            self._stream_number += 1
+            if (output.number, output.after_sequence) != (self._stream_number, self._sequence):
+                raise HistoryDiffers(self._sequence, f"streamed output {self._stream_number} is missing or misplaced")
+            position = self._graph.positions.get(output.node_id)
+            ready = None if position is None else self._sink(position).ready
+            if not ready or ready[0].ordinal != output.ordinal:
+                where = f"execution {output.ordinal} of node {output.node_id}"
+                raise HistoryDiffers(self._sequence, f"{where} cannot have streamed output {output.number}")
+            self._streamed.setdefault(output.ordinal, []).append((output.pin, output.value))
+            self._undelivered.append(output)
+            self.deliver_streamed(output)
+
     def _take_recorded(self, record: NodeEnd) -> None:
         """Take the ready node execution that a record is about."""
         expected = self._sequence + 1
@@ -344,3 +420,7 @@ class Wiring:
             names = sorted(inputs.keys() | record.inputs.keys())
             differing = [n for n in names if not is_same(inputs.get(n, NOTHING), record.inputs.get(n, NOTHING))]
             raise HistoryDiffers(expected, f"{where} has other inputs on {', '.join(differing)}")
+        streamed = self._streamed.pop(record.ordinal, [])
+        if not is_same([list(pair) for pair in streamed], [list(pair) for pair in record.outputs[: len(streamed)]]):
+            raise HistoryDiffers(expected, f"{where} has other outputs than it had streamed")
+        record.streamed = len(streamed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autogpt_server.model.graph import Graph
-from autogpt_server.model.wiring import NodeEnd
+from autogpt_server.model.wiring import NodeEnd, StreamedOutput
 
 
 @dataclass
@@ -26,6 +26,8 @@ class NaiveWiring:
         self.links = sorted(graph.links, key=lambda link: link.id)
         self.executions: list[Execution] = []
         self.last: dict[tuple[str, str], Any] = {}
+        #: By ordinal, how many outputs came before the end.
+        self.streamed: dict[int, int] = {}
         self.is_over_limit = False
         self.first_failure: str | None = None
         for node in sorted(graph.nodes, key=lambda node: node.id):
@@ -36,9 +38,16 @@ class NaiveWiring:
         if end.error is not None and self.first_failure is None and not self.is_over_limit:
             handled = any(k.source_id == end.node_id and k.source_name == "error" for k in self.links)
             self.first_failure = None if handled else end.node_id
-        for pin, value in end.outputs:
+        self._propagate(end.node_id, end.outputs[self.streamed.get(end.ordinal, 0) :])
+
+    def deliver_streamed(self, output: StreamedOutput) -> None:
+        self.streamed[output.ordinal] = self.streamed.get(output.ordinal, 0) + 1
+        self._propagate(output.node_id, [(output.pin, output.value)])
+
+    def _propagate(self, source: str, outputs: list[tuple[str, Any]]) -> None:
+        for pin, value in outputs:
             for link in self.links:
-                if link.source_id == end.node_id and not self.is_over_limit:
+                if link.source_id == source and not self.is_over_limit:
                     base, kind, step = (re.split(r"_([$#])_", link.source_name) + ["", ""])[:3]
                     if base != pin:
                         continue

@@ -10,7 +10,7 @@ import pytest
 from autogpt_server.errors import BlockNotFound, HistoryDiffers
 from autogpt_server.model.block import BlockRegistry
 from autogpt_server.model.compiled import CompiledGraph
-from autogpt_server.model.wiring import NodeEnd
+from autogpt_server.model.wiring import NodeEnd, StreamedOutput
 from tests.model.model_blocks import COMPLETED, FAILED, REGISTRY, TERMINATED, AnyBlock, Run, build
 
 
@@ -267,3 +267,65 @@ class TestHistory:
     def test_other_inputs_are_told(self, inputs: dict[str, Any]) -> None:
         first, second, _ = self.records()
         self.replay([first, replace(second, inputs=inputs)], "has other inputs on ")
+
+
+class TestStreams:
+    """What a node yields while it runs goes on at once, and only once."""
+
+    GRAPH = build({"1": "AnyBlock", "2": "AnyBlock"}, ["1.x -> 2.a"])
+
+    def test_streamed_outputs_go_on_before_the_end_and_not_again_at_it(self) -> None:
+        run = Run(self.GRAPH)
+        one = run.take()["1"]
+        first = run.wiring.stream(one.ordinal, "x", "p")
+        assert run.take() == {}
+        run.wiring.deliver_streamed(first)
+        assert run.take()["2"].inputs == {"a": "p"}
+        run.wiring.deliver_streamed(run.wiring.stream(one.ordinal, "x", "q"))
+        end = run.wiring.end(one.ordinal, FAILED, [], "broken")
+        assert end.outputs == [("x", "p"), ("x", "q"), ("error", "broken")]
+        run.wiring.deliver(end)
+        assert run.wiring.stats()["node_executions"] == 1
+        assert run.wiring.outcome()[0] is FAILED
+
+    def test_an_end_waits_for_the_delivery_of_what_was_streamed_before_it(self) -> None:
+        run = Run(self.GRAPH)
+        one = run.take()["1"]
+        output = run.wiring.stream(one.ordinal, "x", "p")
+        end = run.wiring.end(one.ordinal, COMPLETED, [])
+        with pytest.raises(ValueError, match="not the next"):
+            run.wiring.deliver(end)
+        run.wiring.deliver_streamed(output)
+        with pytest.raises(ValueError, match="not the next"):
+            run.wiring.deliver_streamed(output)
+        run.wiring.deliver(end)
+
+    def resumed(self, *streamed: StreamedOutput, records: list[NodeEnd] | None = None) -> Run:
+        run = Run(self.GRAPH)
+        run.wiring.replay(records or [], streamed)
+        return run
+
+    def test_a_resumed_node_leaves_out_what_it_had_streamed(self) -> None:
+        run = self.resumed(StreamedOutput(1, 0, 0, "1", "x", "p"))
+        assert run.wiring.streamed(0) == 1
+        assert run.take()["2"].inputs == {"a": "p"}
+        end = run.wiring.end(0, COMPLETED, [("y", 1)])
+        assert (end.outputs, end.streamed) == ([("x", "p"), ("y", 1)], 1)
+
+    @pytest.mark.parametrize(
+        ("output", "expected"),
+        [
+            (StreamedOutput(2, 0, 0, "1", "x", "p"), "streamed output 1 is missing"),
+            (StreamedOutput(1, 1, 0, "1", "x", "p"), "streamed output 1 follows it"),
+            (StreamedOutput(1, 0, 0, "9", "x", "p"), "node 9 cannot have streamed"),
+            (StreamedOutput(1, 0, 1, "2", "x", "p"), "node 2 cannot have streamed"),
+        ],
+    )
+    def test_what_cannot_have_been_streamed_is_told(self, output: StreamedOutput, expected: str) -> None:
+        with pytest.raises(HistoryDiffers, match=expected):
+            self.resumed(output)
+
+    def test_an_end_that_does_not_begin_with_what_was_streamed_is_told(self) -> None:
+        end = NodeEnd(0, "1", 1, COMPLETED, {}, [("x", "other")], None)
+        with pytest.raises(HistoryDiffers, match="other outputs than it had streamed"):
+            self.resumed(StreamedOutput(1, 0, 0, "1", "x", "p"), records=[end])

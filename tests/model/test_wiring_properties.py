@@ -14,7 +14,7 @@ from autogpt_server.model.compiled import CompiledGraph
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.jsonvalue import dumps, is_same, loads
 from autogpt_server.model.pins import NOTHING
-from autogpt_server.model.wiring import NodeEnd, ReadyNode, Wiring
+from autogpt_server.model.wiring import NodeEnd, ReadyNode, StreamedOutput, Wiring
 from tests.model.model_blocks import COMPLETED, FAILED, REGISTRY
 from tests.model.naive_wiring import NaiveWiring
 
@@ -72,16 +72,26 @@ class Simulation:
     Every value is its own, so that it can be followed: the text of it names attempt, node execution and place.
     """
 
-    def __init__(self, graph: Graph, random: Random, attempt: int, records: list[NodeEnd] | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        random: Random,
+        attempt: int,
+        records: list[NodeEnd] | None = None,
+        streamed: list[StreamedOutput] | None = None,
+    ) -> None:
         self.random, self.attempt = random, attempt
         self.wiring = Wiring(CompiledGraph.compile(graph, REGISTRY), {}, LIMIT)
         self.wiring.start()
         self.running: list[ReadyNode] = []
-        self.undelivered: list[NodeEnd] = []
+        self.undelivered: list[NodeEnd | StreamedOutput] = []
         self.records = list(records or [])
-        self.wiring.replay(self.records)
-        #: The state after each delivery, by how many there were.
-        self.states = {len(self.records): self.state()}
+        self.streamed = list(streamed or [])
+        self.wiring.replay(self.records, self.streamed)
+        #: How likely a node that runs yields something now instead of ending.
+        self.streams = random.choice([0.0, 0.3, 0.5])
+        #: The state after each delivery, by how many ends and streamed outputs there were.
+        self.states = {(len(self.records), len(self.streamed)): self.state()}
 
     def run(self) -> None:
         while True:
@@ -89,6 +99,8 @@ class Simulation:
                 self.running.append(node)
             elif self.undelivered and self.random.random() < 0.5:
                 self.deliver()
+            elif self.running and self.random.random() < self.streams:
+                self.stream(self.random.choice(self.running))
             elif self.running:
                 self.end(self.running.pop(self.random.randrange(len(self.running))))
             elif self.undelivered:
@@ -98,8 +110,17 @@ class Simulation:
             else:
                 return
 
+    def stream(self, node: ReadyNode) -> None:
+        value = self.value(node, self.wiring.streamed(node.ordinal))
+        output = self.wiring.stream(node.ordinal, self.random.choice("xy"), value)
+        self.undelivered.append(output)
+        self.streamed.append(output)
+
     def end(self, node: ReadyNode) -> None:
-        outputs = [(self.random.choice("xy"), self.value(node, i)) for i in range(self.random.choice([0, 1, 2, 3, 4]))]
+        first = self.wiring.streamed(node.ordinal)
+        outputs = [
+            (self.random.choice("xy"), self.value(node, first + i)) for i in range(self.random.choice([0, 1, 2, 3, 4]))
+        ]
         failed = self.random.random() < 0.15
         end = self.wiring.end(node.ordinal, FAILED if failed else COMPLETED, outputs, "broken" if failed else None)
         self.undelivered.append(end)
@@ -110,14 +131,23 @@ class Simulation:
         return self.random.choice([name, [name + ":0", name + ":1"], {"k": name}, [], None])
 
     def deliver(self) -> None:
-        self.wiring.deliver(self.undelivered.pop(0))
-        self.states[len(self.records) - len(self.undelivered)] = self.state()
+        item = self.undelivered.pop(0)
+        if isinstance(item, StreamedOutput):
+            self.wiring.deliver_streamed(item)
+        else:
+            self.wiring.deliver(item)
+        ends = sum(isinstance(waiting, NodeEnd) for waiting in self.undelivered)
+        self.states[len(self.records) - ends, len(self.streamed) - len(self.undelivered) + ends] = self.state()
+
+    def recorded(self, ends: int, outputs: int) -> tuple[list[NodeEnd], list[StreamedOutput]]:
+        """What a crash leaves when so many were committed, as it reads back."""
+        return [stored(one) for one in self.records[:ends]], self.streamed[:outputs]
 
     def state(self) -> Any:
         """What the future depends on: running and undelivered nodes count as ready, for a crash makes them so."""
         wiring: Any = self.wiring
         taken = [(n.ordinal, n.node_id, n.inputs) for n in self.running]
-        taken += [(e.ordinal, e.node_id, e.inputs) for e in self.undelivered]
+        taken += [(e.ordinal, e.node_id, e.inputs) for e in self.undelivered if isinstance(e, NodeEnd)]
         ready = [(n.ordinal, n.node_id, n.inputs) for sink in wiring._sinks if sink for n in sink.ready]
         sinks = {
             i: (
@@ -150,7 +180,10 @@ def test_the_wiring_does_what_the_rules_say_whatever_the_order_of_ends(seed: int
     simulation = Simulation(graph, Random(seed), 1)
     simulation.run()
     naive = NaiveWiring(graph, LIMIT)
+    streamed = list(simulation.streamed)
     for record in simulation.records:
+        while streamed and streamed[0].after_sequence < record.sequence:
+            naive.deliver_streamed(streamed.pop(0))
         execution = naive.executions[record.ordinal]
         assert (execution.node, execution.inputs) == (record.node_id, record.inputs)
         assert is_same(execution.inputs, record.inputs)
@@ -174,20 +207,25 @@ def test_replaying_any_prefix_of_the_records_leads_to_the_same_state(seed: int, 
     graph = random_graph(Random(seed))
     first = Simulation(graph, Random(seed), 1)
     first.run()
-    records = [stored(record) for record in first.records]
-    for length, state in first.states.items():
-        assert Simulation(graph, Random(0), 2, records[:length]).states[length] == state
+    for counts, state in first.states.items():
+        assert Simulation(graph, Random(0), 2, *first.recorded(*counts)).states[counts] == state
 
     # From one of the prefixes another attempt goes on with other outputs, to an end that hangs together.
-    length = data.draw(st.sampled_from(sorted(first.states)))
-    second = Simulation(graph, Random(seed + 1), 2, records[:length])
+    counts = data.draw(st.sampled_from(sorted(first.states)))
+    records, streamed = first.recorded(*counts)
+    second = Simulation(graph, Random(seed + 1), 2, records, streamed)
     second.run()
-    assert second.records[:length] == records[:length]
+    assert (second.records[: counts[0]], second.streamed[: counts[1]]) == (records, streamed)
     assert [record.sequence for record in second.records] == list(range(1, len(second.records) + 1))
+    assert [output.number for output in second.streamed] == list(range(1, len(second.streamed) + 1))
     assert len({record.ordinal for record in second.records}) == len(second.records)
+    for record in second.records:
+        pairs = [(output.pin, output.value) for output in second.streamed if output.ordinal == record.ordinal]
+        assert [tuple(pair) for pair in record.outputs[: len(pairs)]] == pairs
     _check_consumption(graph, second)
-    again = Simulation(graph, Random(0), 3, [stored(record) for record in second.records])
-    assert again.states[len(second.records)] == second.state()
+    whole = (len(second.records), len(second.streamed))
+    again = Simulation(graph, Random(0), 3, *second.recorded(*whole))
+    assert again.states[whole] == second.state()
 
 
 @settings(max_examples=400, deadline=None, database=None)
@@ -234,6 +272,8 @@ def _waiting_with(wiring: Any, node: str, pin: str) -> int:
 def _check_consumption(graph: Graph, simulation: Simulation) -> None:
     """Every consumed value stands in a record, and none is consumed more often than there are links for it."""
     made = {name for record in simulation.records for _, value in record.outputs for name in _names(value)}
+    # What streamed when its process died is not run again beyond the limit.
+    made |= {name for output in simulation.streamed for name in _names(output.value)}
     consumed: Counter[tuple[str, str]] = Counter()
     moving = {link.sink_id for link in graph.links if not link.is_static}
     for record in simulation.records:
