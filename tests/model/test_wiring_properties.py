@@ -249,10 +249,9 @@ def test_every_value_reaches_each_linked_pin_exactly_once_and_in_order(seed: int
             continue
         sent = [
             value
-            for record in simulation.records
-            for name, value in record.outputs
+            for source, name, value in _deliveries(simulation)
             for link in into
-            if (link.source_id, link.source_name) == (record.node_id, name)
+            if (link.source_id, link.source_name) == (source, name)
         ]
         consumed = [
             record.inputs[pin]
@@ -261,6 +260,18 @@ def test_every_value_reaches_each_linked_pin_exactly_once_and_in_order(seed: int
         ]
         assert consumed == sent[: len(consumed)]
         assert len(sent) - len(consumed) == _waiting_with(simulation.wiring, node, pin)
+
+
+def _deliveries(simulation: Simulation) -> list[tuple[str, str, Any]]:
+    """Node, pin and value of all that went along links, in that order."""
+    deliveries: list[tuple[str, str, Any]] = []
+    streamed = list(simulation.streamed)
+    for record in simulation.records:
+        while streamed and streamed[0].after_sequence < record.sequence:
+            output = streamed.pop(0)
+            deliveries.append((output.node_id, output.pin, output.value))
+        deliveries += [(record.node_id, pin, value) for pin, value in record.outputs[record.streamed :]]
+    return deliveries + [(output.node_id, output.pin, output.value) for output in streamed]
 
 
 def _waiting_with(wiring: Any, node: str, pin: str) -> int:
