@@ -55,6 +55,8 @@ class Claimed:
     depth: int
     #: Whether its end lets others of its lane start.
     is_limited: bool = False
+    #: Seconds that it has been running, over all attempts, pauses not counted.
+    elapsed_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ WITH "due" AS MATERIALIZED (SELECT "id" FROM "AgentGraphExecution" WHERE "status
 UPDATE "AgentGraphExecution" SET "status" = 'RUNNING', "executor" = ?, "attempt" = "attempt" + 1,
 "revision" = "revision" + 1, "startedAt" = COALESCE("startedAt", ?)
 WHERE "status" = 'QUEUED' AND "id" IN (SELECT "id" FROM "due")
-RETURNING "id","agentGraphId","agentGraphVersion","userId","inputs","attempt","depth","laneLimit","priority"
+RETURNING "id","agentGraphId","agentGraphVersion","userId","inputs","attempt","depth","laneLimit","priority",
+"startedAt","pausedMilliseconds"
 """
 _FIRST_OF_LINE = '"lane" = ? AND "userId" = ? ORDER BY "priority" DESC, "id" LIMIT ?'
 
@@ -230,7 +233,16 @@ class ExecutionQueue:
         return c.exec_driver_sql(text, (*values, lease.id, self._db.to_column(clock.now()))).all()
 
     def _claimed(self, row: AnyRow) -> Claimed:
-        return Claimed(row[0], row[1], row[2], row[3], loads(row[4]), row[5], row[6], self._looks.has_limit(row[7]))
+        is_limited = self._looks.has_limit(row[7])
+        elapsed = self._elapsed(row) if row[5] > 1 else 0.0
+        return Claimed(row[0], row[1], row[2], row[3], loads(row[4]), row[5], row[6], is_limited, elapsed)
+
+    def _elapsed(self, row: AnyRow) -> float:
+        started = self._db.from_column(row[9])
+        if started is None:
+            return 0.0
+        # The wall clock may have been moved meanwhile.
+        return max(0.0, (clock.now() - started).total_seconds() - row[10] / 1000)
 
     def has_suspects(self) -> bool:
         """Tell whether an execution waits that must run alone, and that may start now."""

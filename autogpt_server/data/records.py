@@ -31,6 +31,17 @@ class Ending:
 
 
 @dataclass(slots=True)
+class OutputRow:
+    """What a streaming block has yielded.  ``value`` is JSON text."""
+
+    number: int
+    after_sequence: int
+    node_execution_id: str
+    pin: str
+    value: str
+
+
+@dataclass(slots=True)
 class Record:
     """Everything of one execution that waits to become durable."""
 
@@ -38,6 +49,7 @@ class Record:
     attempt: int
     nodes: list[NodeRow] = field(default_factory=list[NodeRow])
     ending: Ending | None = None
+    outputs: list[OutputRow] = field(default_factory=list[OutputRow])
 
 
 @dataclass(slots=True)
@@ -74,6 +86,11 @@ _END = (
     'UPDATE "AgentGraphExecution" SET "revision" = ?, "status" = ?, "outputs" = ?, "stats" = ?, "error" = ?, '
     f'"endedAt" = ? WHERE {_FENCE}'
 )
+_OUTPUT = """
+INSERT INTO "AgentNodeOutput"
+("agentGraphExecutionId","number","afterSequence","agentNodeExecutionId","pin","value","revision")
+VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING
+"""
 
 
 def recorder(database: Database, lease: Lease) -> Callable[[Connection, list[Record]], list[bool]]:
@@ -112,6 +129,7 @@ class _Writing:
         self._now = database.to_column(clock.now())
         self._touches: list[tuple[Any, ...]] = []
         self._rows: dict[str, Columns] = {}
+        self._outputs: list[tuple[Any, ...]] = []
         self._unfinished: list[tuple[str, Ending, int]] = []
         self.ends: list[tuple[Any, ...]] = []
 
@@ -127,6 +145,18 @@ class _Writing:
         for node in record.nodes:
             # The last one of an id counts: one commit may hold the start and the end of a node.
             self._rows[node.id] = columns(record.execution_id, node, revision)
+        for output in record.outputs:
+            self._outputs.append(
+                (
+                    record.execution_id,
+                    output.number,
+                    output.after_sequence,
+                    output.node_execution_id,
+                    output.pin,
+                    output.value,
+                    revision,
+                )
+            )
 
     def write(self, c: Connection) -> None:
         if self._touches:
@@ -134,6 +164,8 @@ class _Writing:
         if self.ends:
             c.exec_driver_sql(self._db.sql(_END), self.ends)
         write_node_rows(self._db, c, list(self._rows.values()))
+        if self._outputs:
+            c.exec_driver_sql(self._db.sql(_OUTPUT), self._outputs)
         for execution_id, end, revision in self._unfinished:
             end_running_nodes(self._db, c, execution_id, end.status, end.error, revision)
 

@@ -92,8 +92,9 @@ class NodeContext:
         """Return what ``block_log`` has, as JSON text, or None where nothing was printed or logged."""
         return None if self._log is None else self._log.json()
 
-    def go_on_after(self, logs: str | None) -> None:
-        """Take over what an earlier attempt of this node has logged."""
+    def go_on_after(self, tries: int, logs: str | None) -> None:
+        """Take over what an earlier attempt of the execution has counted and logged of this node."""
+        self.tries = tries
         if logs is not None:
             self._log = BlockLog(self._scope.max_log_bytes, logs)
 

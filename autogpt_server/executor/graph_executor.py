@@ -4,12 +4,11 @@ Starting and resuming are the same path.  What must be durable before what:
 
 - A node whose block is not pure starts only after a commit that holds its RUNNING row and every end before it,
   those of its producers among them.  Pure blocks may run ahead.
+- A node that failed is run again only after a commit that holds the number of that try.
+- What a streaming block yields goes downstream only after a commit that holds it.
 - At most one commit of an execution is under way, and rows enter it in the order of their sequences, so what
   is stored is always a prefix of what happened.
 - The final status travels with the last rows.
-
-A pause lets running nodes end and starts no other; then the execution leaves its executor.  Nodes that only wait for
-another execution do not hold that up: that one was asked to pause, too, and is found again when this one resumes.
 """
 
 from __future__ import annotations
@@ -19,22 +18,28 @@ import logging
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 
 from autogpt_server.data.commit import GroupCommitter, LeaseLost
-from autogpt_server.data.executions import Executions
+from autogpt_server.data.database import Database
+from autogpt_server.data.history import Unfinished, read_history
 from autogpt_server.data.node_rows import NodeRow
 from autogpt_server.data.queue import Claimed
-from autogpt_server.data.records import Ending, Record
-from autogpt_server.errors import ServerError, Unavailable
+from autogpt_server.data.records import Ending, OutputRow, Record
+from autogpt_server.errors import BlockError, ServerError, Unavailable
+from autogpt_server.executor.block_logs import BlockLog, route_output_to
 from autogpt_server.executor.compiled_graphs import CompiledGraphs
 from autogpt_server.executor.context import ExecutionScope, NodeContext
 from autogpt_server.executor.node_executor import NodeExecutor, NodeOutcome
+from autogpt_server.executor.node_outputs import Stream
+from autogpt_server.executor.node_task import NodeTask, StreamRequest
 from autogpt_server.logs import bound_contextvars
 from autogpt_server.model.clock import now_ms
+from autogpt_server.model.compiled import CompiledGraph
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import node_execution_id
 from autogpt_server.model.jsonvalue import dumps, storable_text
-from autogpt_server.model.wiring import NodeEnd, ReadyNode, Wiring
+from autogpt_server.model.wiring import ReadyNode, Wiring
 from autogpt_server.service.crash_points import crash_point
 
 log = logging.getLogger(__name__)
@@ -57,15 +62,13 @@ class _NotOurs(Exception):
     """The execution was taken over, or ended by somebody else: drop it and write nothing more."""
 
 
-@dataclass(slots=True)
-class _Running:
-    """A node whose block runs in a task."""
+@dataclass(frozen=True, slots=True)
+class ExecutionLimits:
+    """What bounds every execution, unless its graph says otherwise."""
 
-    node: ReadyNode
-    row: NodeRow
-    context: NodeContext
-    is_recorded: bool
-    task: asyncio.Task[None] | None = None
+    node_executions: int
+    #: Seconds that it may run, pauses not counted; None for any time.
+    seconds: float | None
 
 
 class GraphExecutor:
@@ -76,24 +79,41 @@ class GraphExecutor:
         claimed: Claimed,
         scope: ExecutionScope,
         graphs: CompiledGraphs,
-        executions: Executions,
+        database: Database,
         committer: GroupCommitter[Record, bool],
         nodes: NodeExecutor,
-        max_node_executions: int,
+        limits: ExecutionLimits,
     ) -> None:
         self._claimed, self._scope = claimed, scope
-        self._graphs, self._executions = graphs, executions
-        self._committer, self._nodes = committer, nodes
-        self._max_node_executions = max_node_executions
+        self._graphs, self._db = graphs, database
+        self._committer, self._nodes, self._limits = committer, nodes, limits
         self._pending: list[NodeRow] = []
-        self._running: dict[int, _Running] = {}
-        self._ended: deque[tuple[_Running, NodeOutcome]] = deque()
+        self._pending_outputs: list[OutputRow] = []
+        self._running: dict[int, NodeTask] = {}
+        self._ended: deque[tuple[NodeTask, NodeOutcome]] = deque()
+        self._streamed: deque[StreamRequest] = deque()
+        #: Failed, and to be run again after so many seconds, once that is committed.
+        self._failed: list[tuple[NodeTask, float]] = []
         #: Taken to be run, and not begun: those whose start a commit precedes.
         self._held: list[ReadyNode] = []
+        #: What an earlier attempt had begun, by ordinal.
+        self._unfinished: dict[int, Unfinished] = {}
+        #: The context of the trivial node that runs now, whose log takes what it prints.
+        self._inline: NodeContext | None = None
         self._changed = asyncio.Event()
+        #: When its time is over, by the monotonic clock.
+        self._deadline: float | None = None
+        self._is_late = False
         self._is_stopping = False
         self._is_pausing = False
         self._is_paused = False
+
+    @property
+    def block_log(self) -> BlockLog:
+        """Where what trivial blocks print goes."""
+        if self._inline is None:
+            raise RuntimeError("no block runs")
+        return self._inline.block_log
 
     async def run(self) -> bool:
         """Run to the end, or until the execution is no longer ours.
@@ -102,6 +122,7 @@ class GraphExecutor:
             Whether it is still RUNNING and ours, and to be handed back: it was asked to pause.
         """
         log.debug("execution started, attempt %d", self._claimed.attempt)
+        route_output_to(self)
         try:
             await self._run()
         except _NotOurs:
@@ -163,29 +184,25 @@ class GraphExecutor:
         compiled = self._graphs.find(claimed.graph_id, claimed.graph_version)
         if compiled is None:
             compiled = await self._graphs.get(claimed.graph_id, claimed.graph_version)
-        wiring = Wiring(compiled, claimed.inputs, self._max_node_executions)
+        self._begin_time(compiled)
+        wiring = Wiring(compiled, claimed.inputs, self._limits.node_executions)
         wiring.start()
         if claimed.attempt > 1:
-            history = await asyncio.to_thread(self._executions.history, claimed.id)
-            wiring.replay(
-                NodeEnd(
-                    ordinal=int(past.id.rpartition(".")[2]),
-                    node_id=past.node_id,
-                    sequence=past.sequence or 0,
-                    status=past.status,
-                    inputs=past.input_data,
-                    outputs=list(past.output_data),
-                    error=past.error,
-                )
-                for past in history
-            )
+            history = await asyncio.to_thread(read_history, self._db, claimed.id)
+            wiring.replay(history.ends, history.streamed)
+            self._unfinished = history.unfinished
         return wiring
 
+    def _begin_time(self, compiled: CompiledGraph) -> None:
+        seconds = compiled.policy.timeout_seconds or self._limits.seconds
+        if seconds is not None:
+            self._deadline = time.monotonic() + seconds - self._claimed.elapsed_seconds
+
     async def _loop(self, wiring: Wiring) -> None:
-        while not self._is_stopping:
+        while not self._is_over():
             if not self._is_pausing:
                 await self._start_ready(wiring)
-            if self._is_pausing and not self._ended and self._is_quiet():
+            if self._is_pausing and not self._ended and not self._streamed and self._is_quiet():
                 # What has nothing left to start has ended, whatever it was asked for.
                 self._is_paused = bool(self._running or self._held or wiring.has_ready)
                 return
@@ -193,80 +210,167 @@ class GraphExecutor:
                 return
             if self._pending:
                 await self._commit(None)
-            if not self._ended and not self._is_stopping:
-                await self._changed.wait()
+            self._launch_failed()
+            if not self._ended and not self._streamed and not self._is_over():
+                await self._wait_for_change()
             self._changed.clear()
-            self._take_ended(wiring)
+            await self._take(wiring)
+
+    def _is_over(self) -> bool:
+        """Tell whether it was asked to stop, or has used its time up."""
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self._is_late = True
+        return self._is_stopping or self._is_late
+
+    async def _wait_for_change(self) -> None:
+        if self._deadline is None:
+            await self._changed.wait()
+            return
+        try:
+            async with asyncio.timeout(self._deadline - time.monotonic()):
+                await self._changed.wait()
+        except TimeoutError:
+            return
 
     async def _start_ready(self, wiring: Wiring) -> None:
         """Start every node that may start; returns when all that is left waits for running ones."""
         slice_ends = time.monotonic() + _SLICE_SECONDS
-        held = self._held
+        held, nodes = self._held, wiring.graph.nodes
         while True:
             while (node := wiring.take_next()) is not None:
-                block = node.block
-                if self._nodes.runs_inline(block):
+                if nodes[node.node].is_inline:
                     self._run_inline(wiring, node)
-                elif block.pure:
-                    self._launch(self._open(node, is_recorded=False))
+                elif node.block.pure:
+                    self._launch(self._open(wiring, node, is_recorded=False))
                 else:
                     held.append(node)
                 if time.monotonic() > slice_ends:
                     await asyncio.sleep(0)
                     slice_ends = time.monotonic() + _SLICE_SECONDS
-                    self._take_ended(wiring)
-                if self._is_stopping or self._is_pausing:
+                    await self._take(wiring)
+                if self._is_pausing or self._is_over():
                     return
                 if len(self._pending) >= _MAX_PENDING:
                     await self._commit(None)
             if not held:
                 return
-            opened = [self._open(node, is_recorded=True) for node in held]
+            opened = [self._open(wiring, node, is_recorded=True) for node in held]
             held.clear()
             # Copies: the rows change at their ends, while these may still wait to be written.
-            self._pending += [replace(running.row) for running in opened]
+            self._pending += [replace(task.row) for task in opened]
             crash_point("node.opened")
             await self._commit(None)
             crash_point("node.recorded")
-            for running in opened:
-                self._launch(running)
-            self._take_ended(wiring)
+            for task in opened:
+                self._launch(task)
+            await self._take(wiring)
 
     def _run_inline(self, wiring: Wiring, node: ReadyNode) -> None:
         row = self._row(node)
-        outcome = self._nodes.run_inline(node.block, node.inputs, NodeContext(self._scope, row.id, node.node_id))
-        self._end(wiring, node, row, outcome)
+        context = self._inline = NodeContext(self._scope, row.id, node.node_id)
+        outcome = self._nodes.run_inline(node.block, node.inputs, context)
+        self._end(wiring, node, row, context, outcome)
 
-    def _open(self, node: ReadyNode, *, is_recorded: bool) -> _Running:
-        row = self._row(node)
-        running = _Running(node, row, NodeContext(self._scope, row.id, node.node_id), is_recorded)
-        self._running[node.ordinal] = running
-        return running
+    def _open(self, wiring: Wiring, node: ReadyNode, *, is_recorded: bool) -> NodeTask:
+        row, compiled = self._row(node), wiring.graph.nodes[node.node]
+        context = NodeContext(self._scope, row.id, node.node_id, compiled.retry)
+        begun = self._unfinished.pop(node.ordinal, None)
+        if begun is not None:
+            context.go_on_after(begun.tries, begun.logs)
+            row.tries, row.logs = begun.tries, begun.logs
+        stream = None
+        if node.block.streaming:
+            stream = Stream(partial(self._stream, node.ordinal), wiring.streamed(node.ordinal))
+        task = NodeTask(node, compiled, row, context, stream, is_recorded)
+        self._running[node.ordinal] = task
+        return task
 
-    def _launch(self, running: _Running) -> None:
-        running.row.started_ms = now_ms()
-        with bound_contextvars(node_execution_id=running.row.id):
-            running.task = asyncio.create_task(self._run_node(running))
+    def _launch(self, task: NodeTask, delay: float = 0.0) -> None:
+        with bound_contextvars(node_execution_id=task.row.id):
+            task.task = asyncio.create_task(self._run_node(task, delay))
 
-    async def _run_node(self, running: _Running) -> None:
-        outcome = await self._nodes.run(running.node.block, running.node.inputs, running.context)
+    async def _run_node(self, task: NodeTask, delay: float) -> None:
+        route_output_to(task.context)
+        try:
+            if delay > 0:
+                await asyncio.sleep(delay)
+        except asyncio.CancelledError:
+            outcome = NodeOutcome(ExecutionStatus.TERMINATED, error="stopped on request")
+        else:
+            task.is_backing_off = False
+            task.row.started_ms = now_ms()
+            outcome = await self._nodes.run(
+                task.node.block, task.node.inputs, task.context, task.compiled.timeout_seconds, task.stream
+            )
         crash_point("node.ran")
-        self._ended.append((running, outcome))
+        self._ended.append((task, outcome))
         self._changed.set()
+
+    async def _stream(self, ordinal: int, pin: str, value: object) -> None:
+        """Hand on what a streaming block has yielded; returns once that is durable and was delivered."""
+        if ordinal not in self._running:
+            raise BlockError("the node has ended")
+        request = StreamRequest(ordinal, pin, value, asyncio.get_running_loop().create_future())
+        self._streamed.append(request)
+        self._changed.set()
+        await request.delivered
+
+    async def _take(self, wiring: Wiring) -> None:
+        """Take what nodes that run have streamed, then what has ended: a node streams before it ends."""
+        await self._take_streamed(wiring)
+        self._take_ended(wiring)
+
+    async def _take_streamed(self, wiring: Wiring) -> None:
+        """Record what was streamed, then deliver it.  No end comes in between: nobody else is the owner."""
+        while self._streamed:
+            requests = [self._streamed.popleft() for _ in range(len(self._streamed))]
+            outputs = [wiring.stream(one.ordinal, one.pin, one.value) for one in requests]
+            self._pending_outputs += [
+                OutputRow(
+                    output.number,
+                    output.after_sequence,
+                    node_execution_id(self._claimed.id, output.ordinal),
+                    output.pin,
+                    dumps(output.value),
+                )
+                for output in outputs
+            ]
+            crash_point("stream.taken")
+            await self._commit(None)
+            crash_point("stream.recorded")
+            for output, request in zip(outputs, requests, strict=True):
+                wiring.deliver_streamed(output)
+                task = self._running[output.ordinal]
+                if task.stream is not None:
+                    task.stream.skip += 1
+                if not request.delivered.done():
+                    request.delivered.set_result(None)
 
     def _take_ended(self, wiring: Wiring) -> None:
         while self._ended:
-            running, outcome = self._ended.popleft()
-            del self._running[running.node.ordinal]
-            self._end(wiring, running.node, running.row, outcome)
+            task, outcome = self._ended.popleft()
+            delay = None if self._is_stopping or self._is_late else task.delay_of_next_try(outcome)
+            if delay is not None:
+                task.begin_next_try()
+                task.is_recorded = True
+                self._pending.append(replace(task.row))
+                self._failed.append((task, delay))
+                continue
+            del self._running[task.node.ordinal]
+            self._end(wiring, task.node, task.row, task.context, outcome)
 
-    def _end(self, wiring: Wiring, node: ReadyNode, row: NodeRow, outcome: NodeOutcome) -> None:
+    def _launch_failed(self) -> None:
+        for task, delay in self._failed:
+            self._launch(task, delay)
+        self._failed.clear()
+
+    def _end(self, wiring: Wiring, node: ReadyNode, row: NodeRow, context: NodeContext, outcome: NodeOutcome) -> None:
         """Give an end its sequence, deliver its outputs, and leave its row to the next commit."""
         end = wiring.end(node.ordinal, outcome.status, outcome.outputs, outcome.error)
         if outcome.status is not ExecutionStatus.TERMINATED:
             wiring.deliver(end)
         row.status, row.sequence, row.error = end.status.value, end.sequence, end.error
-        row.outputs, row.ended_ms = dumps(end.outputs), now_ms()
+        row.outputs, row.logs, row.ended_ms = dumps(end.outputs), context.logs(), now_ms()
         self._pending.append(row)
 
     def _row(self, node: ReadyNode) -> NodeRow:
@@ -288,33 +392,39 @@ class GraphExecutor:
             _NotOurs: The execution belongs to somebody else now; nothing was written.
         """
         rows, self._pending = self._pending, []
-        for running in self._running.values():
-            if not running.is_recorded and ending is None:
-                running.is_recorded = True
-                rows.append(replace(running.row))
-        if not await self._committer.put(Record(self._claimed.id, self._claimed.attempt, rows, ending)):
+        outputs, self._pending_outputs = self._pending_outputs, []
+        for task in self._running.values():
+            if not task.is_recorded and ending is None:
+                task.is_recorded = True
+                rows.append(replace(task.row))
+        if not await self._committer.put(Record(self._claimed.id, self._claimed.attempt, rows, ending, outputs)):
             raise _NotOurs
 
     def _is_quiet(self) -> bool:
-        """Tell whether nothing runs but what waits for other executions."""
-        return all(running.context.is_waiting for running in self._running.values())
+        """Tell whether nothing runs but what loses nothing when it is stopped."""
+        return all(task.is_quiet for task in self._running.values())
 
     async def _leave(self, wiring: Wiring) -> None:
         """Make what has ended durable, and stop waiting for other executions."""
         await self._cancel_running()
+        await self._take_streamed(wiring)
         while self._ended:
-            running, outcome = self._ended.popleft()
-            del self._running[running.node.ordinal]
+            task, outcome = self._ended.popleft()
+            del self._running[task.node.ordinal]
             if outcome.status is not ExecutionStatus.TERMINATED:
-                self._end(wiring, running.node, running.row, outcome)
+                self._end(wiring, task.node, task.row, task.context, outcome)
         if self._pending:
             await self._commit(None)
 
     async def _finish(self, wiring: Wiring) -> Ending:
-        if self._is_stopping:
+        if self._is_stopping or self._is_late:
             await self._cancel_running()
-            self._take_ended(wiring)
+            await self._take(wiring)
+        if self._is_stopping:
             status, error = ExecutionStatus.TERMINATED, "stopped on request"
+        elif self._is_late:
+            seconds = wiring.graph.policy.timeout_seconds or self._limits.seconds
+            status, error = ExecutionStatus.FAILED, f"the execution ran longer than its limit of {seconds:g} s"
         else:
             status, error = wiring.outcome()
         return Ending(status, dumps(wiring.outputs()), dumps(wiring.stats()), error)
@@ -323,10 +433,14 @@ class GraphExecutor:
         """Stop the blocks that run, and wait until each has, or was given up by its own grace."""
         if not self._running:
             return
-        tasks = [running.task for running in self._running.values() if running.task is not None]
-        for running in self._running.values():
+        for task in self._running.values():
             # Not over when it is handed back: its next run takes up what this one started.
-            running.context.cancel(is_over=self._is_stopping)
-            if running.task is not None:
-                running.task.cancel()
+            task.context.cancel(is_over=self._is_stopping or self._is_late)
+            if task.task is not None:
+                task.task.cancel()
+        for request in self._streamed:
+            # A thread that waits for this cannot be woken otherwise.
+            if not request.delivered.done():
+                request.delivered.set_exception(BlockError("the node was stopped"))
+        tasks = [task.task for task in self._running.values() if task.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)

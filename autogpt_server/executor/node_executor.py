@@ -1,4 +1,4 @@
-"""Runs one node: check the input, run the block within its limits, and turn every ending into an outcome.
+"""Runs one node once: check the input, run the block within its limits, and turn every ending into an outcome.
 
 Exceptions of blocks stop here; nothing above branches on them.
 """
@@ -6,17 +6,19 @@ Exceptions of blocks stop here; nothing above branches on them.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
-from concurrent.futures import Executor as ThreadExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from autogpt_server.errors import BlockError
+from autogpt_server.errors import BlockError, BlockTimeout
 from autogpt_server.executor.context import NodeContext
+from autogpt_server.executor.node_outputs import NodeOutputs, OutputLimits, Stream
 from autogpt_server.executor.running_nodes import Marked, RunningNodes
 from autogpt_server.model.block import AsyncBlockOutput, Block, BlockOutput, BlockSchema
 from autogpt_server.model.execution import ExecutionStatus
-from autogpt_server.model.jsonvalue import JsonValueError, dumps, plain, storable_text
+from autogpt_server.model.jsonvalue import storable_text
 
 log = logging.getLogger(__name__)
 
@@ -26,171 +28,223 @@ _MAX_ERROR = 10_000
 _GRACE = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class OutputLimits:
-    """How much one node execution may yield."""
-
-    pairs: int
-    bytes: int
-
-
 @dataclass(slots=True)
 class NodeOutcome:
-    """How a node execution ended.  Outputs are plain JSON values in the order in which they were yielded."""
+    """How a run of a node ended.  Outputs are plain JSON values in the order in which they were yielded, without those
+    that were streamed."""
 
     status: ExecutionStatus
     outputs: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
     error: str | None = None
+    #: What ended a FAILED one, for deciding whether it is worth another run.
+    exception: BaseException | None = None
 
 
 class NodeExecutor:
     """Runs nodes of one executor process.
 
     Args:
-        threads: Where blocking blocks run.
+        threads: How many blocking blocks run at the same time.
         running: Marks what runs, for whoever looks after a death of this process.
         limits: Of what one node yields.
-        default_timeout: Seconds that a block may run which names no limit of its own.
+        default_timeout: Seconds that a block may run where neither it nor its node names a limit.
     """
 
-    def __init__(
-        self, threads: ThreadExecutor, running: RunningNodes, limits: OutputLimits, default_timeout: float
-    ) -> None:
-        self._threads, self._running, self._limits = threads, running, limits
+    def __init__(self, threads: int, running: RunningNodes, limits: OutputLimits, default_timeout: float) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="block")
+        self._running, self._limits = running, limits
         self._default_timeout = default_timeout
+        #: Threads that may start another block at once.
+        self._free_threads = threads
         #: Runs that did not end when they should have; their process is to be replaced.
         self.stuck_runs = 0
 
-    def runs_inline(self, block: Block) -> bool:
-        """Tell whether a block is run by ``run_inline``, without a task or a thread."""
-        return block.pure and not block.blocking and not block.is_async
+    def close(self) -> None:
+        """Start no more; does not wait for what runs."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def run_inline(self, block: Block, inputs: dict[str, Any], context: NodeContext) -> NodeOutcome:
         """Run a trivial block here and now."""
-        outputs = _Outputs(block, self._limits)
+        outputs = NodeOutputs(block, self._limits)
         error = self._run_sync(block, inputs, context, outputs)
-        return _outcome(outputs, error)
+        return _outcome(outputs.pairs, error)
 
-    async def run(self, block: Block, inputs: dict[str, Any], context: NodeContext) -> NodeOutcome:
+    async def run(
+        self,
+        block: Block,
+        inputs: dict[str, Any],
+        context: NodeContext,
+        timeout: float | None = None,
+        stream: Stream | None = None,
+    ) -> NodeOutcome:
         """Run a block on the loop if it is async, else in a thread, within its time limit.
 
         When this is cancelled the block is told to stop, and the outcome is TERMINATED.
+
+        Args:
+            block: What to run.
+            inputs: Of the node; frozen.
+            context: What the block may reach for.
+            timeout: Seconds that it may take, without those spent waiting for a free thread; None for the default.
+            stream: Where the pairs of a streaming block go.
         """
-        outputs = _Outputs(block, self._limits)
-        timeout = block.timeout.total_seconds() if block.timeout is not None else self._default_timeout
-        body: asyncio.Future[BaseException | None]
-        if block.is_async:
-            body = asyncio.ensure_future(self._run_async(block, inputs, context, outputs))
-        else:
-            loop = asyncio.get_running_loop()
-            body = loop.run_in_executor(self._threads, self._run_sync, block, inputs, context, outputs)
+        outputs = NodeOutputs(block, self._limits)
+        timeout = timeout or self._default_timeout
+        run = _Run(block, inputs, context, outputs, stream)
+        body = self._start_async(run) if block.is_async else self._start_in_thread(run)
         try:
-            await asyncio.wait([body], timeout=timeout)
+            await body.started.wait()
+            await asyncio.wait([body.future], timeout=timeout)
         except asyncio.CancelledError:
-            await self._make_end(body, context, outputs)
-            return NodeOutcome(ExecutionStatus.TERMINATED, outputs.pairs, "stopped on request")
-        if not body.done():
+            await self._make_end(body, run)
+            return NodeOutcome(ExecutionStatus.TERMINATED, run.kept(), "stopped on request")
+        if not body.future.done():
             context.cancel(is_over=True)
-            await self._make_end(body, context, outputs)
-            late = BlockError(f"{block.name} ran longer than its limit of {timeout:g} s and was stopped")
-            return _outcome(outputs, late)
-        return _outcome(outputs, body.result())
+            await self._make_end(body, run)
+            late = BlockTimeout(
+                f"{block.name} ran longer than its limit of {timeout:g} s and was stopped; "
+                "a larger timeout_seconds in the node's policy gives it more time"
+            )
+            return _outcome(run.kept(), late)
+        return _outcome(run.kept(), body.future.result())
+
+    def _start_async(self, run: _Run) -> _Body:
+        return _Body(asyncio.ensure_future(self._run_async(run)), None, _done())
+
+    def _start_in_thread(self, run: _Run) -> _Body:
+        loop = asyncio.get_running_loop()
+        run.loop = loop
+        started = _done() if self._free_threads > 0 else asyncio.Event()
+        if not started.is_set():
+            run.on_start = lambda: loop.call_soon_threadsafe(started.set)
+        self._free_threads -= 1
+        work = self._threads.submit(contextvars.copy_context().run, self._run_in_thread, run)
+        future = asyncio.wrap_future(work)
+        future.add_done_callback(self._free_a_thread)
+        return _Body(future, work, started)
+
+    def _free_a_thread(self, _: object) -> None:
+        self._free_threads += 1
+
+    def _run_in_thread(self, run: _Run) -> BaseException | None:
+        run.on_start()
+        return self._run_sync(run.block, run.inputs, run.context, run.outputs, run)
 
     def _run_sync(
-        self, block: Block, inputs: dict[str, Any], context: NodeContext, outputs: _Outputs
+        self, block: Block, inputs: dict[str, Any], context: NodeContext, outputs: NodeOutputs, run: _Run | None = None
     ) -> BaseException | None:
         """Run to the end and return what the block raised, whatever it is: it must reach neither thread nor loop."""
         slot = self._running.mark(context.node_execution_id, context.node_id, block.name)
         try:
-            self._consume(block, block.check_input(inputs), context, outputs)
+            parsed = block.check_input(inputs)
+            if run is None or run.stream is None:
+                self._consume(block, parsed, context, outputs)
+            else:
+                self._consume_streaming(run, run.stream, parsed)
         except BaseException as error:
             return error
         finally:
             self._running.clear(slot)
         return None
 
-    async def _run_async(
-        self, block: Block, inputs: dict[str, Any], context: NodeContext, outputs: _Outputs
-    ) -> BaseException | None:
+    async def _run_async(self, run: _Run) -> BaseException | None:
         """As ``_run_sync``.  A cancellation is returned too: whoever cancelled has stopped listening."""
-        mark = (context.node_execution_id, context.node_id, block.name)
+        mark = (run.context.node_execution_id, run.context.node_id, run.block.name)
         try:
-            await Marked(self._running, mark, self._consume_async(block, block.check_input(inputs), context, outputs))
+            await Marked(self._running, mark, self._consume_async(run, run.block.check_input(run.inputs)))
         except BaseException as error:
             return error
         return None
 
-    async def _make_end(
-        self, body: asyncio.Future[BaseException | None], context: NodeContext, outputs: _Outputs
-    ) -> None:
+    async def _make_end(self, body: _Body, run: _Run) -> None:
         """Tell a block to stop and wait a moment; neither a thread nor a task that goes on anyway can be made to."""
-        context.cancel()
-        outputs.close()
-        if isinstance(body, asyncio.Task):
-            body.cancel()
-        await asyncio.wait([body], timeout=_GRACE)
-        if not body.done():
+        run.context.cancel()
+        run.outputs.close()
+        if body.work is None:
+            body.future.cancel()
+        elif body.work.cancel():
+            # It was still waiting for a thread.
+            return
+        await asyncio.wait([body.future], timeout=_GRACE)
+        if not body.future.done():
             self.stuck_runs += 1
             log.warning("a block does not stop; this executor process will be replaced")
 
     @staticmethod
-    def _consume(block: Block, parsed: BlockSchema, context: NodeContext, outputs: _Outputs) -> None:
+    def _consume(block: Block, parsed: BlockSchema, context: NodeContext, outputs: NodeOutputs) -> None:
         for pin, value in cast(BlockOutput, block.run(parsed, context)):
             outputs.add(pin, value)
             if context.cancelled:
                 raise BlockError(f"{block.name} was stopped")
 
     @staticmethod
-    async def _consume_async(block: Block, parsed: BlockSchema, context: NodeContext, outputs: _Outputs) -> None:
-        async for pin, value in cast(AsyncBlockOutput, block.run(parsed, context)):
-            outputs.add(pin, value)
+    def _consume_streaming(run: _Run, stream: Stream, parsed: BlockSchema) -> None:
+        for pin, value in cast(BlockOutput, run.block.run(parsed, run.context)):
+            stored = run.outputs.add(pin, value)
+            if len(run.outputs.pairs) > stream.skip:
+                asyncio.run_coroutine_threadsafe(_send(stream, pin, stored), run.running_loop).result()
+            if run.context.cancelled:
+                raise BlockError(f"{run.block.name} was stopped")
+
+    @staticmethod
+    async def _consume_async(run: _Run, parsed: BlockSchema) -> None:
+        async for pin, value in cast(AsyncBlockOutput, run.block.run(parsed, run.context)):
+            stored = run.outputs.add(pin, value)
+            if run.stream is not None and len(run.outputs.pairs) > run.stream.skip:
+                await run.stream.send(pin, stored)
 
 
-class _Outputs:
-    """What a node has yielded so far, checked and made plain pair by pair."""
-
-    def __init__(self, block: Block, limits: OutputLimits) -> None:
-        self.pairs: list[tuple[str, Any]] = []
-        self._block, self._limits = block, limits
-        self._bytes = 0
-        self._closed = False
-
-    def add(self, pin: Any, value: Any) -> None:
-        if self._closed:
-            raise BlockError(f"{self._block.name} yielded after it was stopped")
-        if len(self.pairs) >= self._limits.pairs:
-            raise BlockError(
-                f"{self._block.name} yielded more than {self._limits.pairs:,} values, the limit of one run"
-            )
-        try:
-            stored = plain(self._block.check_output(pin, value))
-        except JsonValueError as error:
-            raise BlockError(f"{self._block.name} yielded on pin {pin!r} what cannot be stored: {error}") from None
-        self._bytes += _size(stored)
-        if self._bytes > self._limits.bytes:
-            raise BlockError(f"{self._block.name} yielded more than {self._limits.bytes:,} bytes, the limit of one run")
-        self.pairs.append((pin, stored))
-
-    def close(self) -> None:
-        """Take no more: the node ends now, whatever its thread still does."""
-        self._closed = True
-        self.pairs = list(self.pairs)
+async def _send(stream: Stream, pin: str, value: Any) -> None:
+    await stream.send(pin, value)
 
 
-def _size(value: Any) -> int:
-    """Bytes of a stored value, roughly; exact only where it matters."""
-    match value:
-        case dict() | list():
-            return len(dumps(value))
-        case str():
-            return len(value)
-        case _:
-            return 8
+def _do_nothing() -> None:
+    pass
 
 
-def _outcome(outputs: _Outputs, error: BaseException | None) -> NodeOutcome:
+@dataclass(slots=True)
+class _Run:
+    """One run of a block."""
+
+    block: Block
+    inputs: dict[str, Any]
+    context: NodeContext
+    outputs: NodeOutputs
+    stream: Stream | None
+    #: Where the pairs of a thread are sent.
+    loop: asyncio.AbstractEventLoop | None = None
+    on_start: Any = _do_nothing
+
+    @property
+    def running_loop(self) -> asyncio.AbstractEventLoop:
+        if self.loop is None:
+            raise RuntimeError("a run in a thread has a loop")
+        return self.loop
+
+    def kept(self) -> list[tuple[str, Any]]:
+        """What goes with the node's end: all pairs but streamed ones, which went before."""
+        return self.outputs.pairs if self.stream is None else []
+
+
+@dataclass(slots=True)
+class _Body:
+    """What runs a block: a task, or the work of a thread."""
+
+    future: asyncio.Future[BaseException | None]
+    work: Future[BaseException | None] | None
+    #: Set once it has a thread.
+    started: asyncio.Event
+
+
+def _done() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+def _outcome(pairs: list[tuple[str, Any]], error: BaseException | None) -> NodeOutcome:
     if error is None:
-        return NodeOutcome(ExecutionStatus.COMPLETED, outputs.pairs)
+        return NodeOutcome(ExecutionStatus.COMPLETED, pairs)
     match error:
         case BlockError():
             message = _text_of(error)
@@ -199,7 +253,7 @@ def _outcome(outputs: _Outputs, error: BaseException | None) -> NodeOutcome:
         case _:
             message = f"{type(error).__name__}: {_text_of(error)}"
             log.info("a block raised %s", type(error).__name__)
-    return NodeOutcome(ExecutionStatus.FAILED, outputs.pairs, storable_text(message[:_MAX_ERROR]))
+    return NodeOutcome(ExecutionStatus.FAILED, pairs, storable_text(message[:_MAX_ERROR]), error)
 
 
 def _text_of(error: BaseException) -> str:

@@ -20,10 +20,12 @@ from autogpt_server.data.queue import Claimed, ExecutionQueue
 from autogpt_server.data.records import Record, recorder
 from autogpt_server.errors import Unavailable
 from autogpt_server.events.nudge import LATER, Nudger, NudgeReceiver, Topic
+from autogpt_server.executor.block_logs import kept_block_output
 from autogpt_server.executor.compiled_graphs import CompiledGraphs
 from autogpt_server.executor.context import ExecutionScope, parse_networks
-from autogpt_server.executor.graph_executor import GraphExecutor
-from autogpt_server.executor.node_executor import NodeExecutor, OutputLimits
+from autogpt_server.executor.graph_executor import ExecutionLimits, GraphExecutor
+from autogpt_server.executor.node_executor import NodeExecutor
+from autogpt_server.executor.node_outputs import OutputLimits
 from autogpt_server.executor.running_nodes import RunningNodes
 from autogpt_server.executor.sub_graphs import SubGraphs
 from autogpt_server.executor.submit import Submitter
@@ -83,6 +85,7 @@ class Worker:
         self._registry = registry
         self._graphs = CompiledGraphs(database, registry)
         self._networks = parse_networks(settings.allowed_networks)
+        self._limits = ExecutionLimits(settings.max_node_executions, settings.execution_timeout_seconds)
         self._nudger = Nudger(settings.run_dir)
         self._user_files: dict[str, UserFiles] = {}
         self._active: dict[str, GraphExecutor] = {}
@@ -122,9 +125,8 @@ class Worker:
         sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth)
         nudges = NudgeReceiver(run_folder, Topic.QUEUE, f"executor-{os.getpid()}")
         requests = NudgeReceiver(run_folder, Topic.CONTROL, f"executor-{os.getpid()}")
-        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="block")
         nodes = NodeExecutor(
-            threads,
+            _THREADS,
             RunningNodes(marks_path(self._settings, os.getpid())),
             OutputLimits(self._settings.max_node_outputs, self._settings.max_node_output_bytes),
             self._settings.node_timeout_seconds,
@@ -134,8 +136,9 @@ class Worker:
         beating = asyncio.create_task(self._beat(lease))
         ready(lease)
         try:
-            await self._claim_until_stopped(lease, committer, sub_graphs, nodes)
-            await self._drain(lease, committer)
+            with kept_block_output():
+                await self._claim_until_stopped(lease, committer, sub_graphs, nodes)
+                await self._drain(lease, committer)
         finally:
             self._ended.set()
             # Not cancelled: its thread would go on with a database that is about to be closed.
@@ -146,7 +149,7 @@ class Worker:
             await submitter.close()
             await committer.close()
             nudger.close()
-            threads.shutdown(wait=False, cancel_futures=True)
+            nodes.close()
         if not self._lease_is_lost:
             await self._in_control(self._leases.end, lease)
         return nodes.stuck_runs > 0
@@ -236,9 +239,7 @@ class Worker:
             max_log_bytes=self._settings.max_node_log_bytes,
             allowed_networks=self._networks,
         )
-        executor = GraphExecutor(
-            claimed, scope, self._graphs, self._executions, committer, nodes, self._settings.max_node_executions
-        )
+        executor = GraphExecutor(claimed, scope, self._graphs, self._db, committer, nodes, self._limits)
         self._active[claimed.id] = executor
         with bound_contextvars(execution_id=claimed.id):
             task = asyncio.create_task(self._execute(lease, claimed, executor))

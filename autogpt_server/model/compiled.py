@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from autogpt_server.model.block import ERROR_PIN, INPUT_BLOCK, OUTPUT_BLOCK, Block, BlockRegistry
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.pins import Steps, merge_inputs, parse_pin
+from autogpt_server.model.policy import GraphPolicy, RetryPolicy
 
 
 class Route(NamedTuple):
@@ -41,6 +42,11 @@ class CompiledNode:
     has_dynamic: bool
     #: The one linked pin, where a value of it is all that the node waits for: it needs no matching with others.
     only_pin: str | None
+    #: Seconds that one run may take, as the node or else its block says; None where neither does.
+    timeout_seconds: float | None
+    retry: RetryPolicy | None
+    #: Its block is trivial: it is run where the owner of the execution stands, without a task or a thread.
+    is_inline: bool
     is_input: bool
     is_output: bool
     #: Whether the graph says what follows on a failure of this node.
@@ -61,6 +67,7 @@ class CompiledGraph:
     starting: tuple[int, ...]
     #: Whether some starting node is an input block.
     has_inputs: bool
+    policy: GraphPolicy
 
     @classmethod
     def compile(cls, graph: Graph, registry: BlockRegistry) -> CompiledGraph:
@@ -95,6 +102,7 @@ class CompiledGraph:
             positions=positions,
             starting=starting,
             has_inputs=any(compiled[i].is_input for i in starting),
+            policy=graph.policy,
         )
 
 
@@ -119,6 +127,9 @@ def _compile_node(
     moving = {link.sink_name for link in links if not link.is_static}
     is_static = tuple(pin not in moving for pin in slots)
     has_dynamic = any(parse_pin(name).steps for name in (*slots, *node.input_default))
+    timeout = node.policy.timeout_seconds or (block.timeout.total_seconds() if block.timeout is not None else None)
+    retry = node.policy.retry or block.retry
+    is_trivial = block.pure and not (block.blocking or block.is_async or block.streaming or block.heavy)
     is_single = len(slots) == 1 and not any(is_static) and not has_dynamic
     return CompiledNode(
         id=node.id,
@@ -131,6 +142,10 @@ def _compile_node(
         static_count=sum(is_static),
         has_dynamic=has_dynamic,
         only_pin=next(iter(slots)) if is_single else None,
+        timeout_seconds=timeout,
+        retry=retry,
+        # What may be given up or run again needs a task of its own.
+        is_inline=is_trivial and timeout is None and retry is None,
         is_input=block.name == INPUT_BLOCK,
         is_output=block.name == OUTPUT_BLOCK,
         handles_error=ERROR_PIN in routes,

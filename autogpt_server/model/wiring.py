@@ -112,7 +112,7 @@ class Wiring:
     """
 
     def __init__(self, graph: CompiledGraph, inputs: dict[str, Any], max_node_executions: int) -> None:
-        self._graph, self._inputs, self._limit = graph, inputs, max_node_executions
+        self.graph, self._inputs, self._limit = graph, inputs, max_node_executions
         # Created with a node's first value: most executions of a large graph touch a part of it.
         self._sinks: list[_Sink | None] = [None] * len(graph.nodes)
         #: Nodes that may have something to start.  They take turns, so a long queue of one holds up no other.
@@ -131,8 +131,8 @@ class Wiring:
 
     def start(self) -> None:
         """Open the executions of the starting nodes, in the order of their ids."""
-        for position in self._graph.starting:
-            node = self._graph.nodes[position]
+        for position in self.graph.starting:
+            node = self.graph.nodes[position]
             ordinal = self._next_ordinal(node)
             if ordinal is None:
                 return
@@ -200,7 +200,7 @@ class Wiring:
         if not self._undelivered or self._undelivered[0] is not end:
             raise ValueError(f"end {end.sequence} is not the next to be delivered")
         self._undelivered.popleft()
-        node = self._graph.nodes[self._graph.positions[end.node_id]]
+        node = self.graph.nodes[self.graph.positions[end.node_id]]
         if end.status is ExecutionStatus.FAILED:
             self._failed += 1
             if not node.handles_error:
@@ -237,7 +237,7 @@ class Wiring:
         if not self._undelivered or self._undelivered[0] is not output:
             raise ValueError(f"streamed output {output.number} is not the next to be delivered")
         self._undelivered.popleft()
-        self._propagate(self._graph.nodes[self._graph.positions[output.node_id]], [(output.pin, output.value)])
+        self._propagate(self.graph.nodes[self.graph.positions[output.node_id]], [(output.pin, output.value)])
 
     def replay(self, records: Iterable[NodeEnd], streamed: Iterable[StreamedOutput] = ()) -> None:
         """Apply recorded ends and streamed outputs, in their order, to an execution that has only been started.
@@ -278,7 +278,7 @@ class Wiring:
         }
 
     def _starting_inputs(self, node: CompiledNode) -> dict[str, Any]:
-        if self._graph.has_inputs:
+        if self.graph.has_inputs:
             name = node.defaults.get(_NAME_PIN)
             if not node.is_input or not isinstance(name, str) or name not in self._inputs:
                 return node.resolved_defaults
@@ -301,7 +301,7 @@ class Wiring:
 
     def _receive(self, position: int, slot: int, value: Any) -> None:
         """Put a value into the oldest waiting execution that lacks the pin, opening one where needed."""
-        node, sink = self._graph.nodes[position], self._sink(position)
+        node, sink = self.graph.nodes[position], self._sink(position)
         if node.only_pin is not None:
             ordinal = self._next_ordinal(node)
             if ordinal is not None:
@@ -347,7 +347,7 @@ class Wiring:
             self._make_ready(position, sink, waiting.ordinal, inputs)
 
     def _make_ready(self, position: int, sink: _Sink, ordinal: int, inputs: dict[str, Any]) -> None:
-        node = self._graph.nodes[position]
+        node = self.graph.nodes[position]
         sink.ready.append(ReadyNode(ordinal, position, node.id, node.block, inputs))
         if len(sink.ready) == 1 and not sink.is_running:
             self._turns.append(position)
@@ -372,7 +372,7 @@ class Wiring:
     def _sink(self, position: int) -> _Sink:
         sink = self._sinks[position]
         if sink is None:
-            node = self._graph.nodes[position]
+            node = self.graph.nodes[position]
             sink = self._sinks[position] = _Sink(len(node.pins), node.static_count)
         return sink
 
@@ -393,7 +393,7 @@ class Wiring:
             self._stream_number += 1
             if (output.number, output.after_sequence) != (self._stream_number, self._sequence):
                 raise HistoryDiffers(self._sequence, f"streamed output {self._stream_number} is missing or misplaced")
-            position = self._graph.positions.get(output.node_id)
+            position = self.graph.positions.get(output.node_id)
             ready = None if position is None else self._sink(position).ready
             if not ready or ready[0].ordinal != output.ordinal:
                 where = f"execution {output.ordinal} of node {output.node_id}"
@@ -407,7 +407,7 @@ class Wiring:
         expected = self._sequence + 1
         if record.sequence != expected:
             raise HistoryDiffers(expected, f"its record is missing or doubled; the next one has {record.sequence}")
-        position = self._graph.positions.get(record.node_id)
+        position = self.graph.positions.get(record.node_id)
         if position is None:
             raise HistoryDiffers(expected, f"the graph has no node {record.node_id}")
         where = f"execution {record.ordinal} of node {record.node_id}"

@@ -12,7 +12,8 @@ from autogpt_server.blocks.registry import load_registry
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.executor.context import ExecutionScope, NodeContext, parse_networks
-from autogpt_server.executor.node_executor import NodeExecutor, NodeOutcome, OutputLimits
+from autogpt_server.executor.node_executor import NodeExecutor, NodeOutcome
+from autogpt_server.executor.node_outputs import OutputLimits
 from autogpt_server.executor.running_nodes import RunningNodes
 from autogpt_server.executor.sub_graphs import SubGraphs
 from autogpt_server.executor.submit import Submitter
@@ -96,7 +97,7 @@ class BlockCall(AppProcess):
             allowed_networks=parse_networks(settings.allowed_networks),
         )
         nodes = NodeExecutor(
-            ThreadPoolExecutor(1),
+            1,
             RunningNodes(marks),
             OutputLimits(settings.max_node_outputs, settings.max_node_output_bytes),
             min(TIMEOUT_SECONDS, settings.node_timeout_seconds),

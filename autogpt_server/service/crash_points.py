@@ -31,6 +31,8 @@ POINTS = {
     "node.opened": "a node's inputs are frozen, its RUNNING row is not written",
     "node.recorded": "a node's RUNNING row is stored, its block has not begun",
     "node.ran": "a block has ended with its effects, and only its process knows",
+    "stream.taken": "a streaming block has yielded, and only its process knows",
+    "stream.recorded": "what a streaming block yielded is stored and was not delivered",
     "record.written": "starts and ends of nodes are written and not committed",
     "record.committed": "starts and ends of nodes are stored; their run does not know, nobody was nudged",
     "end.decided": "all nodes of an execution have ended, its final status is not written",

@@ -275,8 +275,8 @@ def _deliveries(simulation: Simulation) -> list[tuple[str, str, Any]]:
 
 
 def _waiting_with(wiring: Any, node: str, pin: str) -> int:
-    position = wiring._graph.positions[node]
-    sink, slot = wiring._sinks[position], wiring._graph.nodes[position].pins.index(pin)
+    position = wiring.graph.positions[node]
+    sink, slot = wiring._sinks[position], wiring.graph.nodes[position].pins.index(pin)
     return sum(w.values[slot] is not NOTHING for w in sink.waiting.values()) if sink else 0
 
 
