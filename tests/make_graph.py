@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,9 @@ from autogpt_server.model.block import BlockRegistry
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.ids import DEFAULT_USER_ID, new_id
 from autogpt_server.model.jsonvalue import dumps
+from autogpt_server.model.policy import GraphPolicy, NodePolicy
+
+Nodes = Mapping[str, tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], dict[str, Any]]]
 
 _NAMES = uuid.UUID("6f1b1d4e-7d0c-4c59-9a53-0d4f1c1f4b11")
 
@@ -22,20 +26,24 @@ def node_id(name: str) -> str:
 
 def make_graph(
     registry: BlockRegistry,
-    nodes: dict[str, tuple[str, dict[str, Any]]],
+    nodes: Nodes,
     links: list[str] | None = None,
     name: str = "test",
+    policy: dict[str, Any] | None = None,
 ) -> Graph:
     """Build a graph.
 
     Args:
         registry: Finds the blocks.
-        nodes: Short name -> (block name, input defaults).
+        nodes: Short name -> (block name, input defaults), or with the node's policy as a third.
         links: ``"source.pin -> sink.pin"`` each; a leading ``=`` makes one static.
+        name: Its name.
+        policy: Of the graph.
     """
     return Graph(
         id=new_id(),
         name=name,
+        policy=GraphPolicy.model_validate(policy or {}),
         nodes=tuple(
             sorted(
                 (
@@ -44,8 +52,9 @@ def make_graph(
                         block_id=registry.get(block).id,
                         block_name=registry.get(block).name,
                         input_default=defaults,
+                        policy=NodePolicy.model_validate(policies[0] if policies else {}),
                     )
-                    for short, (block, defaults) in nodes.items()
+                    for short, (block, defaults, *policies) in nodes.items()
                 ),
                 key=lambda node: node.id,
             )
@@ -54,7 +63,7 @@ def make_graph(
     )
 
 
-def _link(text: str, index: int, registry: BlockRegistry, nodes: dict[str, tuple[str, dict[str, Any]]]) -> Link:
+def _link(text: str, index: int, registry: BlockRegistry, nodes: Nodes) -> Link:
     source, sink = text.removeprefix("=").split(" -> ")
     source_name, source_pin = source.split(".", 1)
     sink_name, sink_pin = sink.split(".", 1)
@@ -95,18 +104,19 @@ def store_graph(database: Database, registry: BlockRegistry, graph: Graph, user_
             )
         c.exec_driver_sql(
             database.sql(
-                'INSERT INTO "AgentGraph" ("id","version","name","userId","isActive","createdAt","updatedAt") '
-                "VALUES (?,?,?,?,?,?,?)"
+                'INSERT INTO "AgentGraph" ("id","version","name","userId","isActive","policy","createdAt","updatedAt") '
+                "VALUES (?,?,?,?,?,?,?,?)"
             ),
-            (*key, graph.name, user_id, graph.is_active, now, now),
+            (*key, graph.name, user_id, graph.is_active, graph.policy.model_dump_json(), now, now),
         )
         for node in graph.nodes:
             c.exec_driver_sql(
                 database.sql(
                     'INSERT INTO "AgentNode" '
-                    '("agentGraphId","agentGraphVersion","id","agentBlockName","constantInput") VALUES (?,?,?,?,?)'
+                    '("agentGraphId","agentGraphVersion","id","agentBlockName","constantInput","policy") '
+                    "VALUES (?,?,?,?,?,?)"
                 ),
-                (*key, node.id, node.block_name, dumps(node.input_default)),
+                (*key, node.id, node.block_name, dumps(node.input_default), node.policy.model_dump_json()),
             )
         for link in graph.links:
             c.exec_driver_sql(

@@ -21,7 +21,7 @@ _GRAPH_COLUMNS = (
 )
 _NODE_COLUMNS = (
     '"id","agentGraphExecutionId","agentNodeId","sequence","status","inputData","outputData","error","attempt",'
-    '"revision","queuedAt","startedAt","endedAt"'
+    '"revision","queuedAt","startedAt","endedAt","tries","logs"'
 )
 _EXECUTION = f'SELECT {_GRAPH_COLUMNS} FROM "AgentGraphExecution" WHERE "id" = ?'
 _NODES = f'SELECT {_NODE_COLUMNS} FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = ?'
@@ -196,6 +196,8 @@ class Executions:
             queued_at=self._db.from_column(row[10]),
             started_at=self._db.from_column(row[11]),
             ended_at=self._db.from_column(row[12]),
+            tries=row[13],
+            logs=tuple(loads(row[14])) if row[14] is not None else (),
         )
 
 

@@ -33,6 +33,14 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class LogEntry(_Value):
+    """A line that a block printed or logged; its level is that of the logger, or the stream it was printed to."""
+
+    at: datetime
+    level: str
+    text: str
+
+
 class NodeExecution(_Value):
     """One node execution as it is recorded.  Times are aware UTC."""
 
@@ -49,6 +57,9 @@ class NodeExecution(_Value):
     queued_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
+    #: Runs by the node's retry policy, over all attempts.
+    tries: int
+    logs: tuple[LogEntry, ...]
 
 
 class GraphExecution(_Value):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from autogpt_server.data.pages import Page
 from autogpt_server.errors import Problem
 from autogpt_server.model.block import Block
-from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeExecution, Outputs
+from autogpt_server.model.execution import ExecutionStatus, GraphExecution, LogEntry, NodeExecution, Outputs
 from autogpt_server.model.graph import Graph
 from autogpt_server.server.block_names import Names
 
@@ -103,7 +103,9 @@ class NodeExecutionShape(Shape):
     input_data: dict[str, Any]
     output_data: dict[str, list[Any]] = Field(description="Values by pin, in the order they were yielded.")
     error: str | None
-    attempt: int
+    attempt: int = Field(description="Of the execution, when this was last written.")
+    tries: int = Field(description="Runs by the node's retry policy.")
+    logs: tuple[LogEntry, ...] = Field(description="What the block printed and logged, bounded.")
     queued_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
@@ -120,6 +122,8 @@ class NodeExecutionShape(Shape):
             output_data=by_pin(node.output_data),
             error=node.error,
             attempt=node.attempt,
+            tries=node.tries,
+            logs=node.logs,
             queued_at=node.queued_at,
             started_at=node.started_at,
             ended_at=node.ended_at,

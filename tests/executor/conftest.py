@@ -19,12 +19,10 @@ from autogpt_server.model.execution import GraphExecution, NodeExecution
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.ids import DEFAULT_USER_ID
 from autogpt_server.settings import Settings
-from tests.make_graph import make_graph, store_graph
-from tests.odd_blocks import ALL
+from tests import node_blocks, odd_blocks
+from tests.make_graph import Nodes, make_graph, node_id, store_graph
 
 T = TypeVar("T")
-
-Nodes = dict[str, tuple[str, dict[str, Any]]]
 
 
 @dataclass
@@ -37,8 +35,8 @@ class Bench:
     submitter: Submitter
     executions: Executions
 
-    def store(self, nodes: Nodes, links: list[str] | None = None) -> Graph:
-        graph = make_graph(self.registry, nodes, links)
+    def store(self, nodes: Nodes, links: list[str] | None = None, policy: dict[str, Any] | None = None) -> Graph:
+        graph = make_graph(self.registry, nodes, links, policy=policy)
         store_graph(self.database, self.registry, graph)
         return graph
 
@@ -64,6 +62,11 @@ class Bench:
     ) -> GraphExecution:
         return await self.ended(await self.submit(self.store(nodes, links), inputs))
 
+    def node(self, execution: GraphExecution | str, name: str) -> NodeExecution:
+        """The one execution of a node."""
+        (node,) = (one for one in self.nodes(execution) if one.node_id == node_id(name))
+        return node
+
     def nodes(self, execution: GraphExecution | str) -> list[NodeExecution]:
         execution_id = execution if isinstance(execution, str) else execution.id
         return self.executions.node_executions(execution_id, limit=10_000).items
@@ -75,7 +78,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(settings: Settings, database: Database) -> AsyncIterator[Bench]:
-    registry = load_registry(ALL.split(","))
+    registry = load_registry([*odd_blocks.ALL.split(","), *node_blocks.ALL.split(",")])
     submitter = Submitter(settings, database)
     yield Bench(settings, database, registry, submitter, Executions(database))
     await submitter.close()
