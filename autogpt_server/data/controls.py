@@ -19,6 +19,8 @@ from autogpt_server.errors import ConflictError, ExecutionNotFound, Unavailable
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.service.crash_points import crash_point
+from autogpt_server.telemetry import counting
+from autogpt_server.telemetry.measures import EXECUTIONS
 
 #: Times that a transaction is begun which others keep breaking off.
 _TRIES = 5
@@ -106,12 +108,15 @@ class Controls:
             if owner != user_id:
                 raise ExecutionNotFound(execution_id)
             changed: list[str] = []
+            ended = 0
             # Parts are younger than what they are a part of, so this locks rows in the order of their ids.
             pending = [execution_id]
             while pending:
                 current = heapq.heappop(pending)
-                if move(c, self._lock(c, current, is_named=current == execution_id)):
+                row = self._lock(c, current, is_named=current == execution_id)
+                if move(c, row):
                     changed.append(current)
+                    ended += move == self._stop and row.status is not ExecutionStatus.RUNNING
                 for part in c.exec_driver_sql(
                     self._db.sql('SELECT "id" FROM "AgentGraphExecution" WHERE "parentExecutionId" = ?'), (current,)
                 ).scalars():
@@ -120,6 +125,7 @@ class Controls:
                 self._db.sql('SELECT "status" FROM "AgentGraphExecution" WHERE "id" = ?'), (execution_id,)
             ).scalar_one()
             crash_point("stop.written")
+        counting.add(EXECUTIONS, ended, ExecutionStatus.TERMINATED.value)
         return Reached(ExecutionStatus(status), tuple(changed))
 
     def _lock(self, c: Connection, execution_id: str, *, is_named: bool) -> _Row:

@@ -16,12 +16,14 @@ from sqlalchemy import Connection
 
 from autogpt_server.data.commit import LeaseLost
 from autogpt_server.data.database import Database
-from autogpt_server.data.release import end_running_nodes, release
+from autogpt_server.data.release import count_stopped, end_running_nodes, release
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.turns import QUARANTINE
 from autogpt_server.service.crash_points import crash_point
+from autogpt_server.telemetry import counting
+from autogpt_server.telemetry.measures import EXECUTIONS, RESCUED
 
 #: Attempts after which an execution whose processes keep dying, unmarked, is no longer thought innocent.
 _MANY_ATTEMPTS = 5
@@ -124,12 +126,13 @@ class Leases:
     def end(self, lease: Lease) -> None:
         """Give a lease back at an orderly stop.  What its owner left RUNNING is queued again with it."""
         with self._db.write() as c:
-            release(self._db, c, '"executor" = ?', (lease.id,))
+            released = release(self._db, c, '"executor" = ?', (lease.id,))
             c.exec_driver_sql(
                 self._db.sql('DELETE FROM "Executor" WHERE "id" = ? AND "epoch" = ?'), (lease.id, lease.epoch)
             )
             crash_point("lease.end_written")
         crash_point("lease.end_committed")
+        count_stopped(released)
 
     def check_writable(self) -> None:
         """Begin and end an empty transaction.
@@ -210,6 +213,9 @@ class Leases:
             released = release(self._db, c, '"executor" = ?', (lease.id,))
             crash_point("rescue.written")
         crash_point("rescue.committed")
+        count_stopped(released)
+        counting.add(RESCUED, len(released))
+        counting.add(EXECUTIONS, len(parked), ExecutionStatus.FAILED.value)
         return Rescued(len(released), tuple(parked))
 
     def _park(self, c: Connection, execution_id: str, suspects: list[Suspect], deaths: int, reason: str) -> None:

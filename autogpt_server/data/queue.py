@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row
 from autogpt_server.data.claims import Looks
 from autogpt_server.data.database import Database
 from autogpt_server.data.leases import Lease, Leases
-from autogpt_server.data.release import release
+from autogpt_server.data.release import count_stopped, release
 from autogpt_server.errors import ConflictError
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
@@ -259,9 +259,10 @@ class ExecutionQueue:
         marks = ",".join("?" * len(execution_ids))
         with self._db.write() as c:
             self._leases.bump(c, lease)
-            release(self._db, c, f'"executor" = ? AND "id" IN ({marks})', (lease.id, *execution_ids))
+            released = release(self._db, c, f'"executor" = ? AND "id" IN ({marks})', (lease.id, *execution_ids))
             crash_point("hand_back.written")
         crash_point("hand_back.committed")
+        count_stopped(released)
 
     def running(self, lease: Lease, execution_ids: Sequence[str] | None = None) -> dict[str, Requests]:
         """Read what is RUNNING under a lease, or what of some is, and what it was asked for."""

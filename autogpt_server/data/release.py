@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
+from autogpt_server.telemetry import counting
+from autogpt_server.telemetry.measures import EXECUTIONS
 
 # What was asked for meanwhile decides where they go, and the row is the only place where that cannot be missed.
 _RELEASE = """
@@ -42,6 +44,12 @@ def release(db: Database, c: Connection, which: str, values: tuple[Any, ...] = (
         if status == ExecutionStatus.TERMINATED:
             end_running_nodes(db, c, execution_id, ExecutionStatus.TERMINATED, None, revision)
     return {row[0]: ExecutionStatus(row[1]) for row in rows}
+
+
+def count_stopped(released: Mapping[str, ExecutionStatus]) -> None:
+    """Count what ended by being released, once that is durable."""
+    stopped = sum(status is ExecutionStatus.TERMINATED for status in released.values())
+    counting.add(EXECUTIONS, stopped, ExecutionStatus.TERMINATED.value)
 
 
 def end_running_nodes(

@@ -12,7 +12,9 @@ from autogpt_server.blocks.registry import load_registry
 from autogpt_server.data.database import Database
 from autogpt_server.executor.worker import Worker
 from autogpt_server.service.process import AppProcess
+from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
+from autogpt_server.telemetry import counting
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class ExecutorProcess(AppProcess):
         return "Quarantine" if self._quarantine else "Executor"
 
     def run(self) -> None:
+        counting.begin(open_run_folder(self.settings), self.name)
         self.stop_seconds = self.settings.drain_seconds + _STOP_MARGIN_SECONDS
         if asyncio.run(self._work()):
             # A thread that never ends would keep the interpreter from ending, too.

@@ -11,8 +11,10 @@ from autogpt_server.executor.pool import ExecutorPool
 from autogpt_server.executor.submit import Submitter
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import DEFAULT_USER_ID
+from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.service.service import AppService, expose
 from autogpt_server.settings import Settings
+from autogpt_server.telemetry import counting
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class ExecutionManager(AppService):
 
     def run_service(self) -> None:
         assert self._database is not None
+        counting.begin(open_run_folder(self.settings), self.name)
         self.stop_seconds = self.settings.drain_seconds + 15
         self._pool = ExecutorPool(self.settings, self._database)
         self._pool.run(self.stopping.is_set, lambda: log.info("%d executor processes claim", len(self.executor_pids())))

@@ -25,6 +25,8 @@ from autogpt_server.service.child import ProcessEnded
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.service.process import wait_any
 from autogpt_server.settings import Settings
+from autogpt_server.telemetry import counting
+from autogpt_server.telemetry.measures import DEATHS
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +166,7 @@ class ExecutorPool:
             place.pause = _FIRST_PAUSE
         place.start_after = time.monotonic() + (0.0 if code == 0 else place.pause)
         if code != 0:
+            counting.add(DEATHS, 1)
             pid = process.child.pid
             log.warning("%s %d ended with code %s; next start in %.1f s", process.name, pid, code, place.pause)
             place.pause = min(place.pause * 2, _LONGEST_PAUSE)

@@ -16,6 +16,7 @@ from autogpt_server.data.controls import Controls, Reached
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.data.graph_versions import Wanted, find_version, load_version
+from autogpt_server.data.metering import Metered, count_submissions
 from autogpt_server.data.queue import NewExecution, inputs_text
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.events.nudge import Nudger, Topic
@@ -58,9 +59,10 @@ class Submitter:
         self._graphs: OrderedDict[tuple[str, int], Graph] = OrderedDict()
         #: Which version was wanted when somebody last asked; checked again in the transaction that accepts.
         self._choices: OrderedDict[Wanted, int] = OrderedDict()
+        self._metered = Metered("accept", acceptor(database), count_submissions)
         self._committer: GroupCommitter[Submission, Accepted | None] = GroupCommitter(
             database,
-            acceptor(database),
+            self._metered.write,
             owner=lambda submission: submission.executions[0].id,
             patience=ACCEPT_PATIENCE,
             on_committed=self._tell,
@@ -250,6 +252,7 @@ class Submitter:
             self._nudger.send_to_one(Topic.QUEUE)
         else:
             self._nudger.send(Topic.QUEUE)
+        self._metered.committed(submissions)
 
     async def _graph(self, graph_id: str, version: int) -> Graph:
         """Read a version, or take it from memory: it never changes."""

@@ -16,6 +16,7 @@ from autogpt_server.data.commit import GroupCommitter, LeaseLost
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.data.leases import Lease, Leases, machine_name
+from autogpt_server.data.metering import Metered, count_records
 from autogpt_server.data.queue import Claimed, ExecutionQueue
 from autogpt_server.data.records import Record, recorder
 from autogpt_server.errors import Unavailable
@@ -32,9 +33,13 @@ from autogpt_server.executor.submit import Submitter
 from autogpt_server.executor.user_files import UserFiles
 from autogpt_server.logs import bound_contextvars
 from autogpt_server.model.block import BlockRegistry
+from autogpt_server.model.clock import now_ms
+from autogpt_server.model.ids import id_ms
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
+from autogpt_server.telemetry import counting
+from autogpt_server.telemetry.measures import BEATS, CLAIM_LAG
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +63,16 @@ _CONTROL_THREADS = 3
 _THREADS = 64
 
 
-def _tell(nudger: Nudger, records: list[Record]) -> None:
+def _tell(nudger: Nudger, metered: Metered[Record, bool], records: list[Record]) -> None:
     crash_point("record.committed")
     nudger.send(Topic.CHANGES, {record.execution_id for record in records})
+    metered.committed(records)
+
+
+def _count_claim(claimed: list[Claimed]) -> None:
+    # Later claims say how long an attempt lasted, not how long somebody waited for a start.
+    now = now_ms()
+    counting.observe(CLAIM_LAG, [(now - id_ms(one.id)) / 1000 for one in claimed if one.attempt == 1])
 
 
 def marks_path(settings: Settings, pid: int) -> Path:
@@ -113,13 +125,14 @@ class Worker:
         run_folder = open_run_folder(self._settings)
         nudger = self._nudger
         lease = await self._patiently(lambda: self._in_control(self._leases.register, machine_name(), os.getpid()))
+        metered = Metered("record", recorder(self._db, lease), count_records)
         committer = GroupCommitter[Record, bool](
             self._db,
-            recorder(self._db, lease),
+            metered.write,
             owner=lambda record: record.execution_id,
             patience=None,
             on_lease_lost=self._lose_lease,
-            on_committed=lambda records: _tell(nudger, records),
+            on_committed=lambda records: _tell(nudger, metered, records),
         )
         submitter = Submitter(self._settings, self._db)
         sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth)
@@ -213,9 +226,12 @@ class Worker:
 
     async def _claim(self, lease: Lease, limit: int, expects_some: bool) -> list[Claimed]:
         try:
-            return await self._in_control(
+            claimed = await self._in_control(
                 self._queue.claim, lease, limit, suspects=self._quarantine, expects_some=expects_some
             )
+            if claimed:
+                _count_claim(claimed)
+            return claimed
         except LeaseLost:
             self._lose_lease()
         except Unavailable as error:
@@ -318,6 +334,7 @@ class Worker:
         while not await self._ends_within(self._settings.executor_lease_seconds / _BEATS_PER_LEASE):
             try:
                 await self._in_control(self._bump, lease)
+                counting.add(BEATS, 1)
             except LeaseLost:
                 self._lose_lease()
                 return

@@ -15,6 +15,11 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def id_ms(text: str) -> int:
+    """Tell when a UUIDv7 was made, in milliseconds since 1970."""
+    return int(text[:8] + text[9:13], 16)
+
+
 def is_uuid(text: str) -> bool:
     """Tell whether the text is a UUID of any version in its canonical 36-character form."""
     return _UUID.fullmatch(text) is not None

@@ -7,11 +7,14 @@ import logging
 from contextlib import AsyncExitStack
 
 from autogpt_server.errors import InvalidError, Problem
+from autogpt_server.server.counted_requests import CountedRequests
 from autogpt_server.server.rest import create_app
 from autogpt_server.service.http_server import HttpServer
 from autogpt_server.service.listen import is_loopback, listen
 from autogpt_server.service.process import AppProcess
+from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
+from autogpt_server.telemetry import counting
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +34,14 @@ class AgentServer(AppProcess):
             self.settings.host, self.settings.port, port_setting="AUTOGPT_PORT", host_setting="AUTOGPT_HOST"
         )
         host, port = listener.getsockname()[:2]
+        counting.begin(open_run_folder(self.settings), self.name)
         app = create_app(self.settings)
         lifespan = AsyncExitStack()
 
         async def open_app() -> None:
             await lifespan.enter_async_context(app.router.lifespan_context(app))
 
-        with HttpServer(app, listener, open_app, lifespan.aclose) as server:
+        with HttpServer(CountedRequests(app), listener, open_app, lifespan.aclose) as server:
             self.ready(host=host, port=port)
             log.info("%s answers on %s:%d", self.name, host, port)
             try:

@@ -17,9 +17,12 @@ from sse_starlette import ServerSentEvent
 
 from autogpt_server.data.executions import Executions
 from autogpt_server.errors import Unavailable
+from autogpt_server.model import clock
 from autogpt_server.model.execution import GraphExecution, NodeExecution
 from autogpt_server.server.block_names import BlockNames
 from autogpt_server.server.shapes import Event, ExecutionShape, NodeExecutionShape
+from autogpt_server.telemetry import counting
+from autogpt_server.telemetry.measures import EVENT_LAG
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +77,7 @@ class EventStreams:
 
     async def _follow(self, execution_id: str, after: int, changed: asyncio.Event) -> AsyncGenerator[ServerSentEvent]:
         told: str | None = None
+        has_waited = False
         while not self._stopping.is_set():
             # Before the look: a change that comes during it leads to another.
             changed.clear()
@@ -96,8 +100,11 @@ class EventStreams:
                 yield event
             after = max(after, revision)
             if is_whole and execution.status.is_final:
+                if has_waited and execution.ended_at is not None:
+                    counting.observe(EVENT_LAG, ((clock.now() - execution.ended_at).total_seconds(),))
                 return
             if is_whole:
+                has_waited = True
                 await self._wait_for_news(execution_id, after, changed)
 
     async def _wait_for_news(self, execution_id: str, after: int, changed: asyncio.Event) -> None:

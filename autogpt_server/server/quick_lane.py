@@ -19,6 +19,8 @@ from autogpt_server.server.doorkeeper import is_ours
 from autogpt_server.server.problems import answer_defect, answer_error
 
 _PREFIX, _SUFFIX = "/api/graphs/", "/execute"
+#: The route that is answered here, as it is named everywhere.
+EXECUTE_ROUTE = "/api/graphs/{graph_id}/execute"
 _IDEMPOTENCY_KEY = b"idempotency-key"
 #: Headers that a guard or another reader of the body must look at.
 _UNUSUAL = frozenset({b"origin", b"transfer-encoding", b"expect"})
@@ -30,7 +32,7 @@ class Application(FastAPI):
     """The framework's application with the quick lane before it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (graph_id := _executed_graph(scope)) is not None:
+        if scope["type"] == "http" and (graph_id := executed_graph(scope)) is not None:
             headers: Headers = dict(scope["headers"])
             if self._is_usual(headers):
                 await self._execute(graph_id, headers, scope, receive, send)
@@ -67,7 +69,7 @@ class Application(FastAPI):
             await _answer(send, execution_id, dumps({"id": execution_id, "status": status}).encode())
 
 
-def _executed_graph(scope: Scope) -> str | None:
+def executed_graph(scope: Scope) -> str | None:
     """Tell of which graph a request executes the active version."""
     path: str = scope["path"]
     if not path.endswith(_SUFFIX) or not path.startswith(_PREFIX):

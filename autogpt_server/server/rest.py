@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI
 from starlette.responses import RedirectResponse
 
-from autogpt_server.server.api import blocks, executions, graphs, health
+from autogpt_server.server.api import blocks, executions, graphs, health, metrics
 from autogpt_server.server.body_limit import BodyLimit
 from autogpt_server.server.doorkeeper import Doorkeeper
 from autogpt_server.server.openapi import PROBLEMS, describe
@@ -51,9 +51,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(LastResort)
 
     api = APIRouter(prefix="/api", responses=PROBLEMS)
-    for part in (blocks, graphs, executions, health):
+    for part in (blocks, graphs, executions, health, metrics):
         api.include_router(part.router)
     app.include_router(api)
+    # Where Prometheus looks by default, too.
+    app.add_api_route("/metrics", metrics.get_metrics, include_in_schema=False)
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     add_swagger(app)
     describe(app)

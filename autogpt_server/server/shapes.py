@@ -204,6 +204,16 @@ class ExecutorsPart(Part):
     oldest_beat_seconds: float | None = Field(description="Age of the oldest last beat among them.")
 
 
+class ProcessPart(Shape):
+    """What one process of this machine did last; ages in seconds, null when it has not done it yet."""
+
+    process: str
+    pid: int
+    last_beat_seconds: float | None = Field(description="Age of an executor's last sign of life.")
+    last_claim_seconds: float | None = Field(description="Since it last claimed new executions; grows while idle.")
+    last_commit_seconds: float | None = Field(description="Since its last group commit; grows while idle.")
+
+
 class Health(Shape):
     """How the server is, now."""
 
@@ -213,6 +223,8 @@ class Health(Shape):
     database: Part
     query_engine: Part
     executors: ExecutorsPart
+    processes: list[ProcessPart] = Field(description="Those of this machine that count what they do.")
+    problems: list[str] = Field(description="What is wrong, in words; empty when nothing is.")
 
 
 def by_pin(outputs: Outputs) -> dict[str, list[Any]]:

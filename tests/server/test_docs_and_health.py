@@ -69,7 +69,10 @@ async def test_the_api_describes_every_route_its_body_and_its_problems(api: Api)
         "GET /api/executions/{execution_id}",
         "POST /api/executions/{execution_id}/stop",
         "GET /api/executions/{execution_id}/events",
+        "POST /api/executions/{execution_id}/pause",
+        "POST /api/executions/{execution_id}/resume",
         "GET /api/health",
+        "GET /api/metrics",
     }
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]
     for operation in operations:

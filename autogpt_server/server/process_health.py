@@ -1,0 +1,70 @@
+"""What the processes of this machine did last, and what is wrong with them, in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from autogpt_server.data.queue_depth import QueueDepth
+from autogpt_server.server.shapes import Part, ProcessPart
+from autogpt_server.settings import Settings
+from autogpt_server.telemetry.counting import metrics_folder
+from autogpt_server.telemetry.counts import ProcessCounts, read_counts
+from autogpt_server.telemetry.measures import BEATS, CLAIM_LAG, COMMIT_ROWS, STARTS
+
+_EXECUTORS = ("Executor", "Quarantine")
+#: Seconds that an execution may wait while nobody claims anything, before that is called a problem.
+_PATIENCE = 30.0
+
+
+def living_processes(settings: Settings) -> list[ProcessPart]:
+    """Read from their counts what the processes that live did last."""
+    return [_part(one) for one in read_counts(metrics_folder(settings.run_dir)) if one.pid is not None]
+
+
+def find_problems(
+    settings: Settings, parts: Iterable[Part], processes: list[ProcessPart], depth: QueueDepth | None
+) -> list[str]:
+    """Say what is wrong.  An idle server has no problems, however long nothing was claimed or committed."""
+    problems = [part.detail for part in parts if part.status != "ok"]
+    executors = [one for one in processes if one.process in _EXECUTORS]
+    for one in executors:
+        age = one.last_beat_seconds
+        if age is not None and age > settings.executor_lease_seconds:
+            problems.append(f"{one.process} {one.pid} has given no sign of life for {age:.0f} s")
+    running = sum(one.process == "Executor" for one in executors)
+    if running < settings.executor_processes:
+        problems.append(f"{running} of {settings.executor_processes} executor processes run on this machine")
+    waits = 0.0 if depth is None else depth.oldest_seconds
+    claims = [one.last_claim_seconds for one in executors if one.last_claim_seconds is not None]
+    if waits > _PATIENCE and min(claims, default=waits) > _PATIENCE:
+        problems.append(
+            f"an execution has waited for {waits:.0f} s, and nothing was claimed for {min(claims, default=waits):.0f} s"
+        )
+    return problems
+
+
+def _part(counts: ProcessCounts) -> ProcessPart:
+    beats = _age(counts, BEATS.name)
+    commits = _age(counts, COMMIT_ROWS.name, "record")
+    assert counts.pid is not None
+    return ProcessPart(
+        process=counts.process,
+        pid=counts.pid,
+        # Every commit of an executor is a beat, and so is its beginning.
+        last_beat_seconds=_youngest(beats, commits, _age(counts, STARTS.name))
+        if counts.process in _EXECUTORS
+        else None,
+        last_claim_seconds=_age(counts, CLAIM_LAG.name),
+        last_commit_seconds=_youngest(commits, _age(counts, COMMIT_ROWS.name, "accept")),
+    )
+
+
+def _age(counts: ProcessCounts, name: str, *labels: str) -> float | None:
+    width = 1 + len(labels)
+    times = [when for key, when in counts.changed_at.items() if key[:width] == (name, *labels)]
+    return round(max(0.0, time.monotonic() - max(times)), 3) if times else None
+
+
+def _youngest(*ages: float | None) -> float | None:
+    return min((age for age in ages if age is not None), default=None)
