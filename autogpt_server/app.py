@@ -19,9 +19,10 @@ __all__ = ["PROCESSES", "main", "run_processes"]
 PROCESSES = (
     ProcessSpec("autogpt_server.data.migrations:migrate", once=True),
     ProcessSpec("autogpt_server.data.query_engine:QueryEngine", after=("migrate",)),
+    # Stopped after the executors, so that clients see how what still runs ends; it refuses new work meanwhile.
+    ProcessSpec("autogpt_server.server.agent_server:AgentServer", after=("QueryEngine",), is_told_early=True),
     # Its own limit grows with the setting for draining, and is kept by itself.
-    ProcessSpec("autogpt_server.executor.manager:ExecutionManager", after=("QueryEngine",), stop_within=120),
-    ProcessSpec("autogpt_server.server.agent_server:AgentServer", after=("QueryEngine",)),
+    ProcessSpec("autogpt_server.executor.manager:ExecutionManager", after=("QueryEngine",), stop_within=3600),
 )
 
 #: What the fork server imports once for all processes; the large libraries come with our own modules.

@@ -17,7 +17,8 @@ from autogpt_server.settings import Settings
 
 def settings_for(folder: Path, database_url: str, **changes: object) -> Settings:
     """Settings of an engine, whatever the environment says."""
-    return Settings(data_dir=folder, database_url=database_url, _env_file=None, **changes)  # type: ignore[call-arg]
+    values: dict[str, object] = {"port": 0} | changes
+    return Settings(data_dir=folder, database_url=database_url, _env_file=None, **values)  # type: ignore[call-arg]
 
 
 @contextmanager

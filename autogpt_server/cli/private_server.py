@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from autogpt_server.data.query_engine import engine_sockets
 from autogpt_server.errors import Unavailable
 from autogpt_server.settings import Settings
 
@@ -97,9 +98,13 @@ class PrivateServer:
 
 def data_folder_is_served(settings: Settings) -> bool:
     """Tell whether a server runs on this data folder, whatever its address: its query engine listens there."""
+    return any(_answers(path) for path in engine_sockets(settings))
+
+
+def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         try:
-            probe.connect(str(settings.run_dir / "engine.sock"))
+            probe.connect(str(path))
         except OSError:
             return False
         return True

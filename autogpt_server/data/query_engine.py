@@ -35,8 +35,13 @@ _HEALTHY_AFTER = 60.0
 
 
 def socket_path(settings: Settings) -> Path:
-    """Tell where the engine listens."""
-    return settings.run_dir / "engine.sock"
+    """Tell where the engine listens: apart for every port, so that a new release starts while the old one drains."""
+    return settings.run_dir / f"engine-{settings.port}.sock"
+
+
+def engine_sockets(settings: Settings) -> list[Path]:
+    """Find the sockets of all engines that a data folder has, or had."""
+    return sorted(settings.run_dir.glob("engine-*.sock"))
 
 
 def datamodel_path() -> Path:

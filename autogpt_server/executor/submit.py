@@ -18,7 +18,7 @@ from autogpt_server.data.executions import Executions
 from autogpt_server.data.graph_versions import Wanted, find_version, load_version
 from autogpt_server.data.metering import Metered, count_submissions
 from autogpt_server.data.queue import NewExecution, inputs_text
-from autogpt_server.errors import InvalidError, Problem
+from autogpt_server.errors import InvalidError, Problem, Unavailable
 from autogpt_server.events.nudge import Nudger, Topic
 from autogpt_server.model.check import check_inputs
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution
@@ -53,6 +53,7 @@ class Submitter:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._db = database
+        self.is_draining = False
         self._controls = Controls(database)
         self._executions = Executions(database)
         self._nudger = Nudger(settings.run_dir)
@@ -216,6 +217,10 @@ class Submitter:
             self._nudger.send(Topic.CHANGES, reached.ids)
         return await asyncio.to_thread(self._executions.get, user_id, execution_id)
 
+    def stop_accepting(self) -> None:
+        """Refuse new executions from now on with ``Unavailable``; everything else goes on.  For any thread."""
+        self.is_draining = True
+
     async def close(self) -> None:
         """Write what was accepted, then refuse more."""
         await self._committer.close()
@@ -227,6 +232,8 @@ class Submitter:
         Which one that is, is remembered from the last time and looked up only where that turns out to be wrong: when
         the transaction that accepts says so, or before inputs are refused that another version might take.
         """
+        if self.is_draining:
+            raise Unavailable("this server is stopping and takes no new executions; ask again in a moment")
         version = self._choices.get(wanted)
         is_remembered = version is not None
         while True:

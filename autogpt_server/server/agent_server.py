@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from types import FrameType
 
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.server.counted_requests import CountedRequests
@@ -42,6 +45,7 @@ class AgentServer(AppProcess):
             await lifespan.enter_async_context(app.router.lifespan_context(app))
 
         with HttpServer(CountedRequests(app), listener, open_app, lifespan.aclose) as server:
+            _on_drain(lambda: app.state.services.submitter.stop_accepting())
             self.ready(host=host, port=port)
             log.info("%s answers on %s:%d", self.name, host, port)
             try:
@@ -50,6 +54,16 @@ class AgentServer(AppProcess):
                 # Before the server waits for running requests: streams of events would not end by themselves.
                 with contextlib.suppress(RuntimeError):  # its loop has ended already
                     server.loop.call_soon_threadsafe(app.state.stopping.set)
+
+
+def _on_drain(call: Callable[[], None]) -> None:
+    """Have something called when the supervisor tells that a stop begins; SIGTERM follows once executors are done."""
+    if hasattr(signal, "SIGUSR1"):
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            call()
+
+        signal.signal(signal.SIGUSR1, on_signal)
 
 
 def _check_host(settings: Settings) -> None:

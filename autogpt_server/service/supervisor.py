@@ -26,6 +26,8 @@ READY_WITHIN = 60.0
 
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
+_EARLY_SIGNAL: signal.Signals | None = getattr(signal, "SIGUSR1", None)
+
 
 @dataclass(frozen=True)
 class ProcessSpec:
@@ -37,6 +39,8 @@ class ProcessSpec:
     after: tuple[str, ...] = ()
     #: Run to its end once, before those that come after it, instead of kept running.
     once: bool = False
+    #: Told by SIGUSR1 that a stop begins, before the first process is stopped: it takes no new work from then on.
+    is_told_early: bool = False
     #: Seconds for an orderly stop; more than the process allows itself before its own hard end.
     stop_within: float = 15.0
 
@@ -176,6 +180,9 @@ class Supervisor:
 
     def _end_children(self) -> None:
         """Stop all in reverse order, each with its time; a second signal to stop kills the rest at once."""
+        for slot in self._slots.values():
+            if slot.spec.is_told_early and slot.child is not None and slot.child.is_ready and _EARLY_SIGNAL is not None:
+                slot.child.send_signal(_EARLY_SIGNAL)
         for slot in reversed(self._slots.values()):
             if (child := slot.child) is None:
                 continue

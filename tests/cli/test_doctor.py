@@ -178,7 +178,7 @@ def test_going_down_asks_first_and_refuses_beside_a_running_server(autogpt, monk
     run_dir = Settings().run_dir
     run_dir.mkdir(parents=True, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(run_dir / "engine.sock"))
+        server.bind(str(run_dir / "engine-8000.sock"))
         server.listen()
         result = autogpt("migrate", "down", "--yes")
     assert result.code == 2

@@ -27,10 +27,11 @@ CHECKS: list[Any] = [
     status_code_conformance,
 ]
 EXAMPLES = 12
-#: Health is 503 without executors; executing a block starts a process; no name of a block is a bad one.
+#: Health is 503 without executors, and takes no parameters; nor do metrics.  Executing a block starts a process; no
+#: name of a block is a bad one.
 LEFT_OUT = {
     GenerationMode.POSITIVE: {"/api/health", "/api/blocks/{name}/execute"},
-    GenerationMode.NEGATIVE: {"/api/health", "/api/blocks/{name}/execute", "/api/blocks/{name}"},
+    GenerationMode.NEGATIVE: {"/api/health", "/api/metrics", "/api/blocks/{name}/execute", "/api/blocks/{name}"},
 }
 
 

@@ -34,7 +34,11 @@ async def get_health(services: ServicesDep, response: Response) -> Health:
         asyncio.to_thread(living_processes, services.settings),
     )
     executors = _executors(services, database, ages or [])
-    is_well = all(part.status == "ok" for part in (database, engine, executors))
+    is_draining = services.submitter.is_draining
+    is_well = all(part.status == "ok" for part in (database, engine, executors)) and not is_draining
+    problems = find_problems(services.settings, (database, engine, executors), processes, depth)
+    if is_draining:
+        problems.insert(0, "this server is stopping and takes no new executions")
     response.status_code = 200 if is_well else 503
     response.headers["Cache-Control"] = "no-store"
     return Health(
@@ -45,7 +49,7 @@ async def get_health(services: ServicesDep, response: Response) -> Health:
         query_engine=engine,
         executors=executors,
         processes=processes,
-        problems=find_problems(services.settings, (database, engine, executors), processes, depth),
+        problems=problems,
     )
 
 
