@@ -145,6 +145,18 @@ class Settings(BaseSettings):
     #: Private, loopback and link-local networks that web requests may reach, as CIDR, separated by commas.
     allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()
 
+    # Traces: OpenTelemetry's own variables; its SDK reads the others itself
+    #: Base address of an OTLP receiver; none, no traces.
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None, validation_alias=_names("OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    #: Full address for traces, instead of the base with ``/v1/traces`` behind it.
+    otel_exporter_otlp_traces_endpoint: str | None = Field(
+        default=None, validation_alias=_names("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    )
+    otel_sdk_disabled: bool = Field(default=False, validation_alias=_names("OTEL_SDK_DISABLED"))
+    otel_traces_exporter: str = Field(default="otlp", validation_alias=_names("OTEL_TRACES_EXPORTER"))
+
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: ``auto`` writes for people on a terminal and JSON otherwise.
@@ -170,6 +182,16 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def traces_endpoint(self) -> str | None:
+        """Where spans are posted; None when no traces are wanted."""
+        if self.otel_sdk_disabled or self.otel_traces_exporter != "otlp":
+            return None
+        if self.otel_exporter_otlp_traces_endpoint:
+            return self.otel_exporter_otlp_traces_endpoint
+        base = self.otel_exporter_otlp_endpoint
+        return f"{base.rstrip('/')}/v1/traces" if base else None
 
     @cached_property
     def files_dir(self) -> Path:

@@ -44,12 +44,13 @@ class Metered(Generic[Item, Result]):
         self._results = self._write(connection, items)
         return self._results
 
-    def committed(self, items: list[Item]) -> None:
-        """Count the batch that was written last; it is durable."""
+    def committed(self, items: list[Item]) -> list[Result]:
+        """Count the batch that was written last, which is durable, and return its results."""
         seconds = time.perf_counter() - self._began
         rows = self._count(items, self._results)
         counting.observe(COMMIT_SECONDS, (seconds,), self._kind)
         counting.observe(COMMIT_ROWS, (rows,), self._kind)
+        return self._results
 
 
 def count_submissions(submissions: list[Submission], results: list[Accepted | None]) -> int:

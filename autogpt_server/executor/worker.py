@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from autogpt_server.data.commit import GroupCommitter, LeaseLost
 from autogpt_server.data.database import Database
@@ -40,6 +40,10 @@ from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
 from autogpt_server.telemetry import counting
 from autogpt_server.telemetry.measures import BEATS, CLAIM_LAG
+from autogpt_server.telemetry.traces import open_sender
+
+if TYPE_CHECKING:
+    from autogpt_server.executor.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -63,16 +67,28 @@ _CONTROL_THREADS = 3
 _THREADS = 64
 
 
-def _tell(nudger: Nudger, metered: Metered[Record, bool], records: list[Record]) -> None:
+def _tell(nudger: Nudger, metered: Metered[Record, bool], tracing: Tracing | None, records: list[Record]) -> None:
     crash_point("record.committed")
     nudger.send(Topic.CHANGES, {record.execution_id for record in records})
-    metered.committed(records)
+    results = metered.committed(records)
+    if tracing is not None:
+        tracing.take(record for record, is_written in zip(records, results, strict=True) if is_written)
 
 
 def _count_claim(claimed: list[Claimed]) -> None:
     # Later claims say how long an attempt lasted, not how long somebody waited for a start.
     now = now_ms()
     counting.observe(CLAIM_LAG, [(now - id_ms(one.id)) / 1000 for one in claimed if one.attempt == 1])
+
+
+def _open_tracing(settings: Settings, database: Database) -> Tracing | None:
+    sender = open_sender(settings)
+    if sender is None:
+        return None
+    # Here: it takes OpenTelemetry in, which those who send no traces need not pay for.
+    from autogpt_server.executor.tracing import Tracing
+
+    return Tracing(sender, database)
 
 
 def marks_path(settings: Settings, pid: int) -> Path:
@@ -125,6 +141,7 @@ class Worker:
         run_folder = open_run_folder(self._settings)
         nudger = self._nudger
         lease = await self._patiently(lambda: self._in_control(self._leases.register, machine_name(), os.getpid()))
+        tracing = _open_tracing(self._settings, self._db)
         metered = Metered("record", recorder(self._db, lease), count_records)
         committer = GroupCommitter[Record, bool](
             self._db,
@@ -132,7 +149,7 @@ class Worker:
             owner=lambda record: record.execution_id,
             patience=None,
             on_lease_lost=self._lose_lease,
-            on_committed=lambda records: _tell(nudger, metered, records),
+            on_committed=lambda records: _tell(nudger, metered, tracing, records),
         )
         submitter = Submitter(self._settings, self._db)
         sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth)
@@ -161,6 +178,8 @@ class Worker:
             await sub_graphs.close()
             await submitter.close()
             await committer.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
             nudger.close()
             nodes.close()
         if not self._lease_is_lost:

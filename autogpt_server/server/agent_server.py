@@ -12,12 +12,14 @@ from types import FrameType
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.server.counted_requests import CountedRequests
 from autogpt_server.server.rest import create_app
+from autogpt_server.server.submission_spans import SubmissionSpans
 from autogpt_server.service.http_server import HttpServer
 from autogpt_server.service.listen import is_loopback, listen
 from autogpt_server.service.process import AppProcess
 from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
 from autogpt_server.telemetry import counting
+from autogpt_server.telemetry.traces import open_sender
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,9 @@ class AgentServer(AppProcess):
         async def open_app() -> None:
             await lifespan.enter_async_context(app.router.lifespan_context(app))
 
-        with HttpServer(CountedRequests(app), listener, open_app, lifespan.aclose) as server:
+        sender = open_sender(self.settings)
+        submissions = None if sender is None else SubmissionSpans(sender)
+        with HttpServer(CountedRequests(app, submissions), listener, open_app, lifespan.aclose) as server:
             _on_drain(lambda: app.state.services.submitter.stop_accepting())
             self.ready(host=host, port=port)
             log.info("%s answers on %s:%d", self.name, host, port)
@@ -54,6 +58,8 @@ class AgentServer(AppProcess):
                 # Before the server waits for running requests: streams of events would not end by themselves.
                 with contextlib.suppress(RuntimeError):  # its loop has ended already
                     server.loop.call_soon_threadsafe(app.state.stopping.set)
+                if sender is not None:
+                    sender.close()
 
 
 def _on_drain(call: Callable[[], None]) -> None:

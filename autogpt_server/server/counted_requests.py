@@ -7,6 +7,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autogpt_server.server.quick_lane import EXECUTE_ROUTE, executed_graph
+from autogpt_server.server.submission_spans import SubmissionSpans
 from autogpt_server.telemetry import counting
 from autogpt_server.telemetry.measures import HTTP_SECONDS
 
@@ -17,8 +18,8 @@ _NO_ROUTE = "none"
 class CountedRequests:
     """ASGI application around another one."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, submissions: SubmissionSpans | None = None) -> None:
+        self._app, self._submissions = app, submissions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -30,6 +31,8 @@ class CountedRequests:
             if message["type"] == "http.response.start":
                 seconds = time.perf_counter() - began
                 counting.observe(HTTP_SECONDS, (seconds,), _method(scope), _route(scope), str(message["status"]))
+                if self._submissions is not None:
+                    self._submissions.note(scope, message, _route(scope), seconds)
             await send(message)
 
         await self._app(scope, receive, counted)
