@@ -4,7 +4,7 @@ A file belongs to the process that holds its lock.  When that ends, however it e
 on counting in it: so nothing that was counted is lost or goes backwards, and there are never more files than there
 were processes at one time.  The format of the files is prometheus_client's.
 
-Counting is for batches: a commit, a claim, a request.  It takes a microsecond or two, whatever the batch holds.
+Counting is for batches: a commit, a claim, a request.
 """
 
 from __future__ import annotations
