@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from running_server import Server
+from test_restart import slow_graph
 
 Start = Callable[..., AbstractContextManager[Server]]
 Samples = dict[tuple[str, ...], float]
@@ -74,10 +76,16 @@ def test_counts_add_up_over_processes_and_never_go_back_when_an_executor_is_repl
         assert before["autogpt_database_up",] == 1
         assert read(server, "/api/metrics").keys() >= before.keys()
 
+        # and health is green, with the ages of what was done last
+        health = server.client.get("/health")
+        assert (health["status"], health["problems"]) == ("ok", [])
+        executors = [one for one in health["processes"] if one["process"] == "Executor"]
+        assert all(one["last_beat_seconds"] < 10 for one in executors)
+        assert any(one["last_claim_seconds"] is not None for one in executors)
+        assert any(one["last_commit_seconds"] is not None for one in executors)
+
         # when an executor is killed
-        victim = server.client.get("/health")["processes"]
-        victim = next(one["pid"] for one in victim if one["process"] == "Executor")
-        os.kill(victim, signal.SIGKILL)
+        os.kill(executors[0]["pid"], signal.SIGKILL)
         after = wait_for(
             server,
             lambda found: (
@@ -92,3 +100,13 @@ def test_counts_add_up_over_processes_and_never_go_back_when_an_executor_is_repl
                 assert after[key] >= value, key
         assert server.wait(server.submit(graph_id, {}))["status"] == "COMPLETED"
         assert read(server)["autogpt_executions_total", "COMPLETED"] == 202
+
+        # and what is stopped, running or not, is counted; who waits for its end is told in time
+        told = after.get(("autogpt_event_lag_seconds_count",), 0)
+        running = server.submit(server.store(slow_graph(600), new_ids="true")["id"], {"number": 1})
+        wait_for(server, lambda found: found["autogpt_queue_depth", "RUNNING"] == 1)
+        threading.Timer(0.3, lambda: httpx.post(f"{server.url}/api/executions/{running}/stop").close()).start()
+        assert server.wait(running)["status"] == "TERMINATED"
+        found = wait_for(server, lambda found: found["autogpt_event_lag_seconds_count",] > told)
+        assert found["autogpt_executions_total", "TERMINATED"] == 1
+        assert found["autogpt_node_executions_total", "TERMINATED"] == 1
