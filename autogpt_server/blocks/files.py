@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 from typing import Any
 
 from pydantic import Field
@@ -36,6 +37,37 @@ class ReadFileBlock(Block):
         data = context.read_file(input_data.path)
         yield "content", decode(data, input_data.encoding, input_data.path)
         yield "size", len(data)
+
+
+class ReadLinesBlock(Block):
+    id = "6a0f5b83-2d0c-4b7e-9e53-1d2c8f0b7a46"
+    description = "Reads a file of the user's folder line by line; what follows on a line starts while others are read."
+    categories = frozenset({BlockCategory.FILES})
+    streaming = True
+
+    class Input(BlockSchema):
+        path: str = Field(description="The path inside the user's folder.")
+        encoding: str = Field(default="utf-8", description="How the text is stored.")
+        skip_empty: bool = Field(default=True, description="Leave out lines in which nothing but spaces stands.")
+
+    class Output(BlockSchema):
+        line: str = Field(description="Each line, without its end.")
+        count: int = Field(description="How many there were, after the last one.")
+
+    test_input = [{"path": "greeting.txt"}]
+    test_output = [("line", "Grüß Gott"), ("count", 1)]
+
+    def run(self, input_data: Input, context: BlockContext) -> BlockOutput:
+        if input_data.encoding == _BASE64:
+            raise BlockError("base64 has no lines; give the encoding of the text")
+        text = decode(context.read_file(input_data.path), input_data.encoding, input_data.path)
+        count = 0
+        for line in io.StringIO(text, newline=None):
+            if input_data.skip_empty and not line.strip():
+                continue
+            count += 1
+            yield "line", line.removesuffix("\n")
+        yield "count", count
 
 
 class WriteFileBlock(Block):

@@ -14,7 +14,7 @@ from autogpt_server.blocks.data import (
     JsonParseBlock,
     ListIteratorBlock,
 )
-from autogpt_server.blocks.files import ReadFileBlock, WriteFileBlock
+from autogpt_server.blocks.files import ReadFileBlock, ReadLinesBlock, WriteFileBlock
 from autogpt_server.blocks.graph_io import AgentInputBlock, AgentOutputBlock
 from autogpt_server.blocks.http import SendWebRequestBlock
 from autogpt_server.blocks.logic import ConditionBlock
@@ -56,6 +56,7 @@ BLOCKS: tuple[type[Block], ...] = (
     CurrentTimeBlock,
     WaitBlock,
     ReadFileBlock,
+    ReadLinesBlock,
     WriteFileBlock,
     SendWebRequestBlock,
     ReadRSSFeedBlock,

@@ -36,6 +36,7 @@ def list_executions(
 def show_execution(
     execution_id: ExecutionId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until it has ended.")] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="Show what the blocks printed and logged, too.")] = False,
     limit: Limit = 50,
     as_json: Json = False,
     url: Url = None,
@@ -51,7 +52,7 @@ def show_execution(
         if as_json:
             print_json(execution)
         else:
-            _print(client, execution, with_nodes=not follow)
+            _print(client, execution, with_nodes=not follow, with_logs=logs)
 
 
 @app.command("stop")
@@ -75,15 +76,26 @@ def _follow(client: Any, execution_id: str, *, quiet: bool) -> None:
         raise typer.Exit(130) from None
 
 
-def _print(client: Any, execution: dict[str, Any], *, with_nodes: bool) -> None:
+def _print(client: Any, execution: dict[str, Any], *, with_nodes: bool, with_logs: bool) -> None:
     from autogpt_server.cli.follow import node_titles, print_outcome
-    from autogpt_server.cli.screen import note, print_table, shown
+    from autogpt_server.cli.screen import note
 
     print_outcome(execution)
-    if not with_nodes:
+    if not (with_nodes or with_logs):
         return
     titles = node_titles(client, execution["id"])
     page = execution["node_executions"]
+    if with_nodes:
+        _print_nodes(page["items"], titles)
+    if with_logs:
+        _print_logs(page["items"], titles)
+    if page["next_cursor"]:
+        note("… and more; --limit shows up to 500, --json all fields.")
+
+
+def _print_nodes(items: list[dict[str, Any]], titles: dict[str, str]) -> None:
+    from autogpt_server.cli.screen import print_table, shown
+
     rows = [
         (
             e["sequence"],
@@ -91,8 +103,17 @@ def _print(client: Any, execution: dict[str, Any], *, with_nodes: bool) -> None:
             e["status"],
             e["error"] or shown(e["output_data"])[:200],
         )
-        for e in page["items"]
+        for e in items
     ]
     print_table(["#", "Node", "Status", "Outputs"], rows, empty="No node has ended yet.")
-    if page["next_cursor"]:
-        note("… and more; --limit shows up to 500, --json all fields.")
+
+
+def _print_logs(items: list[dict[str, Any]], titles: dict[str, str]) -> None:
+    from autogpt_server.cli.screen import print_table
+
+    rows = [
+        (entry["at"], titles.get(e["node_id"], e["node_id"]), e["sequence"], entry["level"], entry["text"])
+        for e in items
+        for entry in e["logs"]
+    ]
+    print_table(["Time", "Node", "#", "Level", "Text"], rows, empty="No block printed or logged anything.")

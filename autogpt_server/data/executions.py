@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, Row
 from autogpt_server.data.database import Database
 from autogpt_server.data.pages import Page, decode_cursor, encode_cursor
 from autogpt_server.errors import ExecutionNotFound, InvalidError, Problem
-from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeExecution
+from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeExecution, Outputs
 from autogpt_server.model.jsonvalue import loads
 
 _GRAPH_COLUMNS = (
@@ -26,7 +27,13 @@ _NODE_COLUMNS = (
 _EXECUTION = f'SELECT {_GRAPH_COLUMNS} FROM "AgentGraphExecution" WHERE "id" = ?'
 _NODES = f'SELECT {_NODE_COLUMNS} FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = ?'
 
+_STREAMED = """
+SELECT "agentNodeExecutionId","pin","value" FROM "AgentNodeOutput" WHERE "agentGraphExecutionId" = ? ORDER BY "number"
+"""
+
 AnyRow = Row[*tuple[Any, ...]]
+
+_NO_OUTPUTS: Mapping[str, Outputs] = MappingProxyType({})
 
 #: Largest number that the column holds.
 _MAX_SEQUENCE = 2**31 - 1
@@ -82,7 +89,8 @@ class Executions:
                 text = _NODES + ' AND "sequence" IS NULL AND "id" > ? ORDER BY "id" LIMIT ?'
                 missing = limit + 1 - len(rows)
                 rows += c.exec_driver_sql(self._db.sql(text), (execution_id, _one_text(after), missing)).all()
-        items = [self._node_execution(row) for row in rows[:limit]]
+            streamed = self._streamed(c, execution_id, rows)
+        items = [self._node_execution(row, streamed) for row in rows[:limit]]
         if len(rows) <= limit:
             return Page(items, None)
         last = items[-1]
@@ -132,7 +140,8 @@ class Executions:
             ).all()
             if len(rows) > MAX_CHANGES:
                 rows = self._whole_revisions(c, execution_id, rows)
-        return execution, [self._node_execution(r) for r in rows]
+            streamed = self._streamed(c, execution_id, rows)
+        return execution, [self._node_execution(r, streamed) for r in rows]
 
     def _whole_revisions(self, c: Connection, execution_id: str, rows: Sequence[AnyRow]) -> Sequence[AnyRow]:
         last = rows[-1][9]
@@ -141,6 +150,16 @@ class Executions:
             return whole
         text = _NODES + ' AND "revision" = ? ORDER BY "sequence"'
         return c.exec_driver_sql(self._db.sql(text), (execution_id, last)).all()
+
+    def _streamed(self, c: Connection, execution_id: str, rows: Sequence[AnyRow]) -> dict[str, Outputs]:
+        """Read what nodes that run have streamed so far, by node execution; a row has its outputs from its end on."""
+        found: dict[str, list[tuple[str, Any]]] = {row[0]: [] for row in rows if row[3] is None}
+        if not found:
+            return {}
+        for owner, pin, value in c.exec_driver_sql(self._db.sql(_STREAMED), (execution_id,)):
+            if owner in found:
+                found[owner].append((pin, loads(value)))
+        return {owner: tuple(pairs) for owner, pairs in found.items()}
 
     def statuses(self, execution_ids: Sequence[str]) -> dict[str, ExecutionStatus]:
         """Read the statuses of some executions; unknown ones are left out."""
@@ -181,7 +200,7 @@ class Executions:
             rerun_from_node_id=row[22],
         )
 
-    def _node_execution(self, row: AnyRow) -> NodeExecution:
+    def _node_execution(self, row: AnyRow, streamed: Mapping[str, Outputs] = _NO_OUTPUTS) -> NodeExecution:
         return NodeExecution(
             id=row[0],
             execution_id=row[1],
@@ -189,7 +208,9 @@ class Executions:
             sequence=row[3],
             status=ExecutionStatus(row[4]),
             input_data=loads(row[5]),
-            output_data=tuple((pin, value) for pin, value in loads(row[6])) if row[6] is not None else (),
+            output_data=tuple((pin, value) for pin, value in loads(row[6]))
+            if row[6] is not None
+            else streamed.get(row[0], ()),
             error=row[7],
             attempt=row[8],
             revision=row[9],

@@ -32,7 +32,9 @@ def open_gate(bench: Bench) -> None:
 async def test_what_is_yielded_goes_on_while_the_node_runs_and_only_once(running: Bench) -> None:
     execution_id = await running.submit(running.store(NODES, LINKS))
     await running.until(lambda: len(consumed(running, execution_id)) == 2)
-    assert running.node(execution_id, "numbers").status is RUNNING
+    numbers = running.node(execution_id, "numbers")
+    # What it has yielded so far shows while it runs.
+    assert (numbers.status, numbers.output_data) == (RUNNING, (("value", 0), ("value", 1)))
     streamed = read_history(running.database, execution_id).streamed
     assert [(one.number, one.pin, one.value) for one in streamed] == [(1, "value", 0), (2, "value", 1)]
     open_gate(running)
@@ -83,6 +85,20 @@ async def test_a_failure_after_some_outputs_comes_after_them(running: Bench) -> 
     assert consumed(running, execution.id) == [0, 1]
     assert running.node(execution, "broken").input_data == {"value": "broken off"}
     assert running.node(execution, "numbers").output_data[-1] == ("error", "broken off")
+
+
+async def test_lines_of_a_file_go_on_one_by_one(running: Bench) -> None:
+    folder = running.settings.files_dir / DEFAULT_USER_ID
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "lines.txt").write_bytes("one\r\n\ntwo\n  \nGrüße".encode())
+    execution = await running.execute(
+        {"lines": ("ReadLinesBlock", {"path": "lines.txt"}), "next": ("RecordingBlock", {})},
+        ["lines.line -> next.value"],
+    )
+    assert execution.status is COMPLETED
+    assert consumed(running, execution.id) == ["one", "two", "Grüße"]
+    streamed = read_history(running.database, execution.id).streamed
+    assert [(one.pin, one.value) for one in streamed][-1] == ("count", 3)
 
 
 async def test_threads_stream_too(running: Bench) -> None:

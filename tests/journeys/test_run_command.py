@@ -134,6 +134,21 @@ def test_a_failed_execution_is_exit_code_1_and_names_the_error(cli, tmp_path):
     assert "No more ink." in result.stderr
 
 
+def test_what_blocks_print_is_shown_where_it_is_asked_for(cli, tmp_path):
+    (tmp_path / "talking.json").write_text(json.dumps(graph("Talking", ("PrintToConsoleBlock", {"text": "Psst."}))))
+    execution_id = json.loads(cli("run", "talking.json", "--follow", "--json").stdout)["id"]
+
+    logged = [line for line in cli("execution", "show", execution_id, "--logs").stdout.splitlines() if " info " in line]
+    assert len(logged) == 1
+    assert "PrintToConsoleBlock" in logged[0]
+    assert "Psst." in logged[0]
+    assert " info " not in cli("execution", "show", execution_id).stdout
+
+    (tmp_path / "quiet.json").write_text(json.dumps(graph("Quiet", ("ValueBlock", {"input": 1}))))
+    execution_id = json.loads(cli("run", "quiet.json", "--follow", "--json").stdout)["id"]
+    assert "No block printed or logged anything." in cli("execution", "show", execution_id, "--logs").stderr
+
+
 def test_refused_inputs_are_exit_code_2_and_named(cli):
     result = cli("run", ROOT / "examples" / "news_digest" / "graph.json", "--input", "fed=http://x")
 

@@ -291,7 +291,8 @@ def _history(api: Api, revisions: int) -> tuple[GraphExecution, list[Any]]:
     nodes = [
         NodeExecution.model_construct(
             id=f"x.{i}", node_id="n", sequence=i, status=ExecutionStatus.COMPLETED, input_data={}, output_data=(),
-            error=None, attempt=1, revision=1 + i // 2, queued_at=moment, started_at=moment, ended_at=moment,
+            error=None, attempt=1, revision=1 + i // 2, queued_at=moment, started_at=moment, ended_at=moment, tries=1,
+            logs=(),
         )
         for i in range(2 * revisions)
     ]  # fmt: skip
