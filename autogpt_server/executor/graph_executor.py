@@ -423,11 +423,18 @@ class GraphExecutor:
         if self._is_stopping:
             status, error = ExecutionStatus.TERMINATED, "stopped on request"
         elif self._is_late:
-            seconds = wiring.graph.policy.timeout_seconds or self._limits.seconds
-            status, error = ExecutionStatus.FAILED, f"the execution ran longer than its limit of {seconds:g} s"
+            status, error = ExecutionStatus.FAILED, self._told_late(wiring.graph)
         else:
             status, error = wiring.outcome()
         return Ending(status, dumps(wiring.outputs()), dumps(wiring.stats()), error)
+
+    def _told_late(self, graph: CompiledGraph) -> str:
+        own = graph.policy.timeout_seconds
+        seconds = own or self._limits.seconds
+        told = f"the execution ran longer than its limit of {seconds:g} s, and was stopped; "
+        if own is None:
+            return f"{told}timeout_seconds in the graph's policy, or AUTOGPT_EXECUTION_TIMEOUT_SECONDS, gives more time"
+        return f"{told}a larger timeout_seconds in the graph's policy gives it more time"
 
     async def _cancel_running(self) -> None:
         """Stop the blocks that run, and wait until each has, or was given up by its own grace."""

@@ -140,10 +140,17 @@ def test_a_block_that_ends_its_process_is_given_up_and_its_neighbours_finish(man
 
 def test_a_block_that_never_ends_fails_at_its_limit_and_its_process_is_replaced(managed: Managed) -> None:
     before = set(managed.client.executor_pids())
+    # Two run per process: one of them beside the endless one.
+    graph = managed.store({"gate": ("PidBlock", {})})
+    neighbours = [managed.add(graph) for _ in range(3)]
+    managed.until(lambda: len(managed.started()) == 3)
     endless = managed.ended(managed.add(managed.store({"endless": ("EndlessBlock", {})})))
     assert endless.status is ExecutionStatus.FAILED
     assert "longer than its limit of 0.5 s" in (endless.error or "")
     managed.until(lambda: len(managed.client.executor_pids()) == 2 and set(managed.client.executor_pids()) != before)
+    (managed.folder / "go").write_text("")
+    assert {managed.ended(n).status for n in neighbours} == {ExecutionStatus.COMPLETED}
+    assert {managed.get(n).deaths for n in neighbours} == {0}
 
 
 def test_a_restart_finishes_what_was_accepted(managed: Managed) -> None:

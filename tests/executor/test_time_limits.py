@@ -29,7 +29,11 @@ async def test_an_execution_that_runs_too_long_fails_with_the_limit_and_stops_wh
     )
     began = time.monotonic()
     execution = await running.ended(await running.submit(graph))
-    assert (execution.status, execution.error) == (FAILED, "the execution ran longer than its limit of 0.3 s")
+    assert execution.status is FAILED
+    assert execution.error == (
+        "the execution ran longer than its limit of 0.3 s, and was stopped; "
+        "a larger timeout_seconds in the graph's policy gives it more time"
+    )
     assert 0.3 <= time.monotonic() - began < 10
     assert running.node(execution, "one").status is COMPLETED
     assert running.node(execution, "slow").status is TERMINATED
@@ -45,29 +49,31 @@ async def test_a_loop_of_trivial_nodes_ends_at_the_limit_too(bench: Bench) -> No
         },
         ["start.result -> again.a", "again.result -> again.a"],
     )
-    assert (execution.status, execution.error) == (FAILED, "the execution ran longer than its limit of 0.3 s")
+    assert execution.status is FAILED
+    assert "limit of 0.3 s" in (execution.error or "")
+    assert "AUTOGPT_EXECUTION_TIMEOUT_SECONDS" in (execution.error or "")
     worker.stop()
     await asyncio.wait_for(task, 20)
 
 
 async def test_time_paused_does_not_count_and_time_of_earlier_attempts_does(running: Bench) -> None:
     graph = running.store(
-        {"gate": ("PidBlock", {}), "slow": ("SleepyBlock", {"seconds": 60})},
-        ["gate.value -> slow.value"],
+        {"start": ("SleepyBlock", {"seconds": 0.05}), "again": ("SleepyBlock", {"seconds": 0.05})},
+        # Between two rounds it can be paused, whenever its executor hears of that.
+        ["start.value -> again.value", "again.value -> again.value"],
         {"timeout_seconds": 2.5},
     )
     execution_id = await running.submit(graph)
     await running.until(lambda: running.nodes(execution_id))
     await asyncio.sleep(0.5)
     await running.submitter.pause(DEFAULT_USER_ID, execution_id)
-    (running.settings.files_dir / DEFAULT_USER_ID / "go").write_text("")
     status = ExecutionStatus.PAUSED
     await running.until(lambda: running.executions.get(DEFAULT_USER_ID, execution_id).status is status)
     await asyncio.sleep(2)
     await running.submitter.resume(DEFAULT_USER_ID, execution_id)
     resumed = time.monotonic()
     execution = await running.ended(execution_id)
-    assert execution.error == "the execution ran longer than its limit of 2.5 s"
+    assert "longer than its limit of 2.5 s" in (execution.error or "")
     # Half a second of it was used before the pause, the two of the pause were not.
     assert 0.5 < time.monotonic() - resumed < 2.3
     assert execution.paused.total_seconds() >= 2
