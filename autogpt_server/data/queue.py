@@ -19,6 +19,7 @@ from autogpt_server.data.release import count_stopped, release
 from autogpt_server.errors import ConflictError
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
+from autogpt_server.model.idempotency import keys_after, shown_key
 from autogpt_server.model.jsonvalue import dumps, loads
 from autogpt_server.model.turns import ORDINARY, Waiting
 from autogpt_server.service.crash_points import crash_point
@@ -40,6 +41,8 @@ class NewExecution:
     lane: str = ORDINARY
     lane_limit: int = 0
     priority: int = 0
+    rerun_of_id: str | None = None
+    rerun_from_node_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Claimed:
     is_limited: bool = False
     #: Seconds that it has been running, over all attempts, pauses not counted.
     elapsed_seconds: float = 0.0
+    #: Whether it took over recorded ends of another execution.
+    is_rerun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,14 @@ class Requests:
 _ACCEPT = """
 INSERT INTO "AgentGraphExecution"
 ("id","agentGraphId","agentGraphVersion","userId","inputs","idempotencyKey","parentExecutionId","depth","lane",
- "laneLimit","priority","createdAt","status","stopRequestedAt","pauseRequestedAt","endedAt",
- "attempt","deaths","revision")
-VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,0,1) ON CONFLICT DO NOTHING
+ "laneLimit","priority","rerunOfId","rerunFromNodeId","createdAt","status","stopRequestedAt","pauseRequestedAt",
+ "endedAt","attempt","deaths","revision")
+VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,0,1) ON CONFLICT DO NOTHING
+"""
+
+_OF_KEYS = """
+SELECT "idempotencyKey","id","status","agentGraphId","inputs","rerunOfId","rerunFromNodeId" FROM "AgentGraphExecution"
+WHERE "userId" = ? AND "idempotencyKey" {among}
 """
 
 _PARENTS = """
@@ -87,7 +97,7 @@ UPDATE "AgentGraphExecution" SET "status" = 'RUNNING', "executor" = ?, "attempt"
 "revision" = "revision" + 1, "startedAt" = COALESCE("startedAt", ?)
 WHERE "status" = 'QUEUED' AND "id" IN (SELECT "id" FROM "due")
 RETURNING "id","agentGraphId","agentGraphVersion","userId","inputs","attempt","depth","laneLimit","priority",
-"startedAt","pausedMilliseconds"
+"startedAt","pausedMilliseconds","rerunOfId"
 """
 _FIRST_OF_LINE = '"lane" = ? AND "userId" = ? ORDER BY "priority" DESC, "id" LIMIT ?'
 
@@ -120,7 +130,7 @@ class ExecutionQueue:
         as what that was asked for.
 
         Raises:
-            ConflictError: The key was used for another graph or other inputs.
+            ConflictError: The key was used for something else.
         """
         now = self._db.to_column(clock.now())
         every = [e for batch in batches for e in batch]
@@ -129,8 +139,9 @@ class ExecutionQueue:
         rows = [_row(e, status, now) for e, status in zip(every, statuses, strict=True)]
         connection.exec_driver_sql(self._db.sql(_ACCEPT), rows)
         crash_point("accept.written")
-        stored = iter(statuses)
-        return [[self._stored(connection, e, next(stored)) for e in batch] for batch in batches]
+        accepted = ((e.id, status) for e, status in zip(every, statuses, strict=True))
+        firsts = _Firsts(self._db, connection, batches)
+        return [[firsts.of(e, next(accepted)) for e in batch] for batch in batches]
 
     def _beginnings(self, c: Connection, parents: Iterable[str]) -> dict[str, ExecutionStatus]:
         """Tell as what the parts of executions begin, by the parent's id.
@@ -150,23 +161,6 @@ class ExecutionQueue:
             elif status is ExecutionStatus.PAUSED or row[3] is not None:
                 beginnings[row[0]] = ExecutionStatus.PAUSED
         return beginnings
-
-    def _stored(self, c: Connection, new: NewExecution, status: ExecutionStatus) -> tuple[str, ExecutionStatus]:
-        if new.idempotency_key is None:
-            return new.id, status
-        row = c.exec_driver_sql(
-            self._db.sql(
-                'SELECT "id","status","agentGraphId","inputs" FROM "AgentGraphExecution" '
-                'WHERE "userId" = ? AND "idempotencyKey" = ?'
-            ),
-            (new.user_id, new.idempotency_key),
-        ).one()
-        if row[0] != new.id and (row[2] != new.graph_id or row[3] != new.inputs):
-            raise ConflictError(
-                f"The idempotency key {new.idempotency_key!r} was used with another graph or other inputs, "
-                f"for execution {row[0]}."
-            )
-        return row[0], ExecutionStatus(row[1])
 
     def claim(self, lease: Lease, limit: int, *, suspects: bool = False, expects_some: bool = False) -> list[Claimed]:
         """Move the executions whose turn it is to RUNNING under a lease, each with its attempt raised by one.
@@ -235,7 +229,9 @@ class ExecutionQueue:
     def _claimed(self, row: AnyRow) -> Claimed:
         is_limited = self._looks.has_limit(row[7])
         elapsed = self._elapsed(row) if row[5] > 1 else 0.0
-        return Claimed(row[0], row[1], row[2], row[3], loads(row[4]), row[5], row[6], is_limited, elapsed)
+        return Claimed(
+            row[0], row[1], row[2], row[3], loads(row[4]), row[5], row[6], is_limited, elapsed, row[11] is not None
+        )
 
     def _elapsed(self, row: AnyRow) -> float:
         started = self._db.from_column(row[9])
@@ -280,6 +276,54 @@ class ExecutionQueue:
         return {row[0]: Requests(stop=row[1] is not None, pause=row[2] is not None) for row in rows}
 
 
+class _Firsts:
+    """The executions that were accepted first under the idempotency keys of some new ones, the new ones among them.
+
+    Raises:
+        ConflictError: A batch with that key had another number of executions.
+    """
+
+    def __init__(self, db: Database, c: Connection, batches: list[list[NewExecution]]) -> None:
+        wanted: dict[str, set[str]] = {}
+        for batch in batches:
+            for new in batch:
+                if new.idempotency_key is not None:
+                    wanted.setdefault(new.user_id, set()).add(new.idempotency_key)
+                    wanted[new.user_id] |= keys_after(new.idempotency_key, len(batch))
+        text = db.sql(_OF_KEYS.format(among=db.among)) if wanted else ""
+        self._rows: dict[tuple[str, str], AnyRow] = {
+            (user_id, row[0]): row
+            for user_id, keys in wanted.items()
+            for row in c.exec_driver_sql(text, (user_id, db.to_list(sorted(keys))))
+        }
+        for batch in batches:
+            if batch[0].idempotency_key is not None:
+                self._check_length(batch)
+
+    def of(self, new: NewExecution, accepted: tuple[str, ExecutionStatus]) -> tuple[str, ExecutionStatus]:
+        """Tell the id and status of the first execution with a new one's key.
+
+        Raises:
+            ConflictError: It executes something else.
+        """
+        if new.idempotency_key is None:
+            return accepted
+        first = self._rows[new.user_id, new.idempotency_key]
+        wanted = (new.graph_id, new.inputs, new.rerun_of_id, new.rerun_from_node_id)
+        if first[1] != new.id and tuple(first[3:7]) != wanted:
+            raise ConflictError(
+                f"The idempotency key {shown_key(new.idempotency_key)!r} was used with another graph or other inputs, "
+                f"for execution {first[1]}."
+            )
+        return first[1], ExecutionStatus(first[2])
+
+    def _check_length(self, batch: list[NewExecution]) -> None:
+        key, user_id = batch[0].idempotency_key or "", batch[0].user_id
+        are_new = {self._rows[user_id, new.idempotency_key or ""][1] == new.id for new in batch}
+        if len(are_new) > 1 or any((user_id, after) in self._rows for after in keys_after(key, len(batch))):
+            raise ConflictError(f"The idempotency key {shown_key(key)!r} was used with a batch of another length.")
+
+
 def _row(new: NewExecution, status: ExecutionStatus, now: Any) -> tuple[Any, ...]:
     is_stopped, is_paused = status is ExecutionStatus.TERMINATED, status is ExecutionStatus.PAUSED
     return (
@@ -294,6 +338,8 @@ def _row(new: NewExecution, status: ExecutionStatus, now: Any) -> tuple[Any, ...
         new.lane,
         new.lane_limit,
         new.priority,
+        new.rerun_of_id,
+        new.rerun_from_node_id,
         now,
         status,
         now if is_stopped else None,

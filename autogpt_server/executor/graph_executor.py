@@ -187,7 +187,7 @@ class GraphExecutor:
         self._begin_time(compiled)
         wiring = Wiring(compiled, claimed.inputs, self._limits.node_executions)
         wiring.start()
-        if claimed.attempt > 1:
+        if claimed.attempt > 1 or claimed.is_rerun:
             history = await asyncio.to_thread(read_history, self._db, claimed.id)
             wiring.replay(history.ends, history.streamed)
             self._unfinished = history.unfinished

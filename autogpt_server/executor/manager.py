@@ -63,6 +63,7 @@ class ExecutionManager(AppService):
         user_id: str = DEFAULT_USER_ID,
         graph_version: int | None = None,
         idempotency_key: str | None = None,
+        priority: int = 0,
     ) -> dict[str, str]:
         """Accept an execution; when this returns, it is durable.
 
@@ -72,6 +73,7 @@ class ExecutionManager(AppService):
             user_id: Who executes; must own the graph.
             graph_version: None takes the active one.
             idempotency_key: A second call of the user with this key answers with the first execution.
+            priority: Of the user's executions that wait, those with a higher one start first; from -100 to 100.
 
         Returns:
             ``{"id", "status"}`` of the execution.
@@ -81,7 +83,7 @@ class ExecutionManager(AppService):
         """
         assert self._submitter is not None
         execution_id, status = await self._submitter.submit(
-            user_id, graph_id, data, version=graph_version, idempotency_key=idempotency_key
+            user_id, graph_id, data, version=graph_version, idempotency_key=idempotency_key, priority=priority
         )
         return {"id": execution_id, "status": status}
 

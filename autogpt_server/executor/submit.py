@@ -23,9 +23,10 @@ from autogpt_server.events.nudge import Nudger, Topic
 from autogpt_server.model.check import check_inputs
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution
 from autogpt_server.model.graph import Graph
+from autogpt_server.model.idempotency import check_key, key_in_batch
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import JsonValueError, plain
-from autogpt_server.model.turns import lane_of
+from autogpt_server.model.turns import MAX_PRIORITY, MIN_PRIORITY, lane_of
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.settings import Settings
 
@@ -36,8 +37,6 @@ V = TypeVar("V")
 ACCEPT_PATIENCE = 5.0
 #: Executions that one batch may hold.
 MAX_BATCH = 10_000
-#: Characters of an idempotency key.
-MAX_KEY = 255
 #: Executions that are made on the event loop; more go to a thread.
 _MAX_INLINE = 32
 #: Executions accepted at once that one executor process takes as fast as several would.
@@ -91,22 +90,21 @@ class Submitter:
             idempotency_key: A second submission of the user with this key answers with the first execution.
             parent_execution_id: The execution that executes this one as a part of itself.
             depth: How many executions stand above this one.
-            priority: Of the user's executions that wait, those with a higher one start first.
+            priority: Of the user's executions that wait, those with a higher one start first; from -100 to 100.
 
         Returns:
             The execution's id and status.
 
         Raises:
             GraphNotFound: Unknown, or another user's.
-            InvalidError: The inputs do not fit; names every problem.
+            InvalidError: The inputs do not fit, or key or priority are none; names every problem.
             ConflictError: The key was used with other inputs.
             Unavailable: The database is away.
         """
-        if idempotency_key is not None:
-            _check_key(idempotency_key)
+        check_request(idempotency_key, priority)
 
         def make(graph: Graph) -> list[NewExecution]:
-            text = _checked(graph, inputs, "")
+            text = checked_inputs(graph, inputs, "")
             limit = graph.policy.max_concurrent_executions
             return [
                 NewExecution(
@@ -132,13 +130,15 @@ class Submitter:
         inputs: list[dict[str, Any]],
         *,
         version: int | None = None,
+        idempotency_key: str | None = None,
         priority: int = 0,
     ) -> list[str]:
         """Accept many executions of one graph, all or none; ids in the order of the inputs.
 
         Raises:
-            GraphNotFound, InvalidError, Unavailable: As ``submit``; paths name the place in the batch.
+            GraphNotFound, InvalidError, ConflictError, Unavailable: As ``submit``; paths name the place in the batch.
         """
+        check_request(idempotency_key, priority)
         if not 0 < len(inputs) <= MAX_BATCH:
             raise InvalidError(
                 "The batch was refused.",
@@ -151,7 +151,7 @@ class Submitter:
             new: list[NewExecution] = []
             for i, one in enumerate(inputs):
                 try:
-                    text = _checked(graph, one, f"inputs[{i}]")
+                    text = checked_inputs(graph, one, f"inputs[{i}]")
                     new.append(
                         NewExecution(
                             new_id(),
@@ -159,6 +159,7 @@ class Submitter:
                             graph.version,
                             user_id,
                             text,
+                            None if idempotency_key is None else key_in_batch(idempotency_key, i),
                             lane=lane,
                             lane_limit=lane_limit,
                             priority=priority,
@@ -279,7 +280,7 @@ def _keep(kept: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
         kept.popitem(last=False)
 
 
-def _checked(graph: Graph, inputs: dict[str, Any], path: str) -> str:
+def checked_inputs(graph: Graph, inputs: dict[str, Any], path: str) -> str:
     """Check the inputs of one execution and give them as they are stored; problems are told below a path."""
     problems = check_inputs(graph, inputs)
     if problems:
@@ -295,13 +296,9 @@ def _join(path: str, rest: str) -> str:
     return f"{path}.{rest}" if path and rest else path or rest
 
 
-def _check_key(key: str) -> None:
-    if not key or len(key) > MAX_KEY or not key.isprintable():
-        raise InvalidError(
-            "The idempotency key was refused.",
-            [
-                Problem(
-                    "Idempotency-Key", "must be printable text", f"send 1 to {MAX_KEY} characters, a UUID for example"
-                )
-            ],
-        )
+def check_request(idempotency_key: str | None, priority: int) -> None:
+    if idempotency_key is not None:
+        check_key(idempotency_key)
+    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
+        fix = f"send a whole number from {MIN_PRIORITY} to {MAX_PRIORITY}"
+        raise InvalidError("The priority was refused.", [Problem("priority", f"is {priority}", fix)])

@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 #: Every other lane is the id of a graph that limits its executions.
 ORDINARY, QUARANTINE, PARTS = "", "quarantine", "part"
 
+#: Of a user's executions that wait, those with a higher priority start first.
+MIN_PRIORITY, MAX_PRIORITY = -100, 100
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:

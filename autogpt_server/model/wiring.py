@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autogpt_server.errors import HistoryDiffers
@@ -258,6 +258,42 @@ class Wiring:
                 self._sequence + 1, f"its record is missing; streamed output {outputs[0].number} follows it"
             )
 
+    def adopt(self, record: NodeEnd) -> NodeEnd:
+        """Apply an end that another execution recorded to the next execution of its node here.
+
+        Returns:
+            The end as one of this execution.
+
+        Raises:
+            HistoryDiffers: No execution of the node is due, or one with other inputs; nothing was changed.
+        """
+        node = self._adoptable(record)
+        self._ready_of(record.node_id, 0).popleft()
+        self._sequence += 1
+        streamed = len(self._streamed.pop(node.ordinal, ()))
+        end = replace(record, ordinal=node.ordinal, sequence=self._sequence, inputs=node.inputs, streamed=streamed)
+        self._undelivered.append(end)
+        self.deliver(end)
+        return end
+
+    def adopt_streamed(self, record: NodeEnd, output: StreamedOutput) -> StreamedOutput:
+        """Apply what another execution streamed to the next execution of its node here.
+
+        Args:
+            record: The end that followed it; it is to be adopted, too.
+            output: What was streamed.
+
+        Raises:
+            HistoryDiffers: As ``adopt``.
+        """
+        node = self._adoptable(record)
+        self._stream_number += 1
+        adopted = replace(output, number=self._stream_number, after_sequence=self._sequence, ordinal=node.ordinal)
+        self._streamed.setdefault(node.ordinal, []).append((output.pin, output.value))
+        self._undelivered.append(adopted)
+        self.deliver_streamed(adopted)
+        return adopted
+
     def outcome(self) -> tuple[ExecutionStatus, str | None]:
         """Tell how the execution ends as things stand, and why if it failed: the first reason."""
         if self._error is not None:
@@ -407,20 +443,34 @@ class Wiring:
         expected = self._sequence + 1
         if record.sequence != expected:
             raise HistoryDiffers(expected, f"its record is missing or doubled; the next one has {record.sequence}")
-        position = self.graph.positions.get(record.node_id)
-        if position is None:
-            raise HistoryDiffers(expected, f"the graph has no node {record.node_id}")
         where = f"execution {record.ordinal} of node {record.node_id}"
-        ready = self._sink(position).ready
+        ready = self._ready_of(record.node_id, expected)
         if not ready or ready[0].ordinal != record.ordinal:
             due = f"execution {ready[0].ordinal}" if ready else "none"
             raise HistoryDiffers(expected, f"{where} cannot have ended; due there is {due}")
-        inputs = ready.popleft().inputs
-        if not is_same(inputs, record.inputs):
-            names = sorted(inputs.keys() | record.inputs.keys())
-            differing = [n for n in names if not is_same(inputs.get(n, NOTHING), record.inputs.get(n, NOTHING))]
-            raise HistoryDiffers(expected, f"{where} has other inputs on {', '.join(differing)}")
+        self._check_inputs(record, ready.popleft().inputs, expected, where)
         streamed = self._streamed.pop(record.ordinal, [])
         if not is_same([list(pair) for pair in streamed], [list(pair) for pair in record.outputs[: len(streamed)]]):
             raise HistoryDiffers(expected, f"{where} has other outputs than it had streamed")
         record.streamed = len(streamed)
+
+    def _adoptable(self, record: NodeEnd) -> ReadyNode:
+        sequence = self._sequence + 1
+        ready = self._ready_of(record.node_id, sequence)
+        if not ready:
+            raise HistoryDiffers(sequence, "it does not receive what it received then")
+        self._check_inputs(record, ready[0].inputs, sequence, "it")
+        return ready[0]
+
+    def _ready_of(self, node_id: str, sequence: int) -> deque[ReadyNode]:
+        position = self.graph.positions.get(node_id)
+        if position is None:
+            raise HistoryDiffers(sequence, f"the graph has no node {node_id}")
+        return self._sink(position).ready
+
+    @staticmethod
+    def _check_inputs(record: NodeEnd, inputs: dict[str, Any], sequence: int, where: str) -> None:
+        if not is_same(inputs, record.inputs):
+            names = sorted(inputs.keys() | record.inputs.keys())
+            differing = [n for n in names if not is_same(inputs.get(n, NOTHING), record.inputs.get(n, NOTHING))]
+            raise HistoryDiffers(sequence, f"{where} has other inputs on {', '.join(differing)}")

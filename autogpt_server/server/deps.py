@@ -14,6 +14,7 @@ from autogpt_server.data.pages import decode_cursor
 from autogpt_server.errors import InvalidError
 from autogpt_server.model.ids import DEFAULT_USER_ID, is_uuid
 from autogpt_server.model.jsonvalue import JsonValueError, plain
+from autogpt_server.model.turns import MAX_PRIORITY, MIN_PRIORITY
 from autogpt_server.server.services import Services
 
 #: Items of a page, at most.
@@ -76,6 +77,17 @@ NewIds = Annotated[bool, Query(description="Give new ids to the graph, its nodes
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items of the page.")]
 Cursor = Annotated[
     str | None, Query(description="`next_cursor` of the page before."), AfterValidator(lambda c: c and _check_cursor(c))
+]
+Priority = Annotated[
+    int,
+    Query(
+        ge=MIN_PRIORITY,
+        le=MAX_PRIORITY,
+        description="Of your executions that wait, those with a higher priority start first.",
+    ),
+]
+RerunPriority = Annotated[
+    int | None, Query(ge=MIN_PRIORITY, le=MAX_PRIORITY, description="By default that of the execution.")
 ]
 IdempotencyKey = Annotated[
     str | None, Header(description="A second request with this key answers with the first one's execution.")

@@ -17,6 +17,7 @@ from autogpt_server.data.leases import Leases
 from autogpt_server.data.prisma_client import Prisma, connect
 from autogpt_server.data.users import ensure_default_user
 from autogpt_server.events.nudge import NudgeReceiver, Topic
+from autogpt_server.executor.rerun import Reruns
 from autogpt_server.executor.submit import Submitter
 from autogpt_server.model.block import BlockRegistry
 from autogpt_server.model.check import Limits
@@ -40,6 +41,7 @@ class Services:
     database: Database
     executions: Executions
     submitter: Submitter
+    reruns: Reruns
     block_names: BlockNames
     block_calls: BlockCalls
     events: EventStreams
@@ -90,6 +92,7 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
             database=database,
             executions=executions,
             submitter=submitter,
+            reruns=Reruns(settings, database, registry),
             block_names=block_names,
             block_calls=block_calls,
             events=events,

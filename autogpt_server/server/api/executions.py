@@ -1,16 +1,28 @@
-"""Executions: reading them, stopping and pausing them, following their events."""
+"""Executions: reading them, stopping, pausing and running them again, following their events."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse
 
-from autogpt_server.server.deps import MAX_INT, Cursor, ExecutionId, Limit, ServicesDep, UserId
+from autogpt_server.executor.rerun import RerunRequest
+from autogpt_server.server.bodies import InputsBody, documented, parse_model
+from autogpt_server.server.deps import (
+    MAX_INT,
+    Cursor,
+    ExecutionId,
+    IdempotencyKey,
+    Limit,
+    RerunPriority,
+    ServicesDep,
+    UserId,
+)
 from autogpt_server.server.events import BEGINNING
-from autogpt_server.server.shapes import ExecutionDetails, ExecutionShape, Listing, NodeExecutionShape
+from autogpt_server.server.shapes import Accepted, ExecutionDetails, ExecutionShape, Listing, NodeExecutionShape
 
 router = APIRouter(prefix="/executions", tags=["executions"])
 
@@ -21,6 +33,18 @@ _SEND_SECONDS = 60
 
 Revision = Annotated[int | None, Query(ge=0, le=MAX_INT, description="Only what changed after this sequence.")]
 LastEventId = Annotated[int | None, Header(ge=0, le=MAX_INT, description="The same, as browsers send it.")]
+
+
+class Rerun(BaseModel):
+    """What is to be different this time."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    from_node_id: str | None = Field(default=None, description="Runs again, with everything that it leads to.")
+    inputs: dict[str, Any] | None = Field(default=None, description="By default those of the execution.")
+    graph_version: Annotated[int, Field(ge=1, le=MAX_INT)] | None = Field(
+        default=None, description="By default that of the execution."
+    )
 
 
 @router.get("")
@@ -69,6 +93,29 @@ async def pause_execution(services: ServicesDep, user_id: UserId, execution_id: 
 async def resume_execution(services: ServicesDep, user_id: UserId, execution_id: ExecutionId) -> ExecutionShape:
     """Let a paused execution, and those that it started, go on, in its old place.  Any other stays as it is."""
     return ExecutionShape.of(await services.submitter.resume(user_id, execution_id))
+
+
+@router.post("/{execution_id}/rerun", status_code=202, openapi_extra=documented(Rerun, required=False))
+async def rerun_execution(
+    services: ServicesDep,
+    user_id: UserId,
+    execution_id: ExecutionId,
+    document: InputsBody,
+    response: Response,
+    priority: RerunPriority = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Accepted:
+    """Run an execution that has ended again, keeping what it recorded as far as that still holds.
+
+    With `from_node_id` that node runs again and everything that its outputs lead to; all else is kept, and it is an
+    error where that does not fit.  Without, what failed, never ended or has other inputs now runs again.  Kept node
+    executions have attempt 0.
+    """
+    wanted = parse_model(Rerun, document)
+    request = RerunRequest(**dict(wanted), priority=priority, idempotency_key=idempotency_key)
+    accepted_id, status = await services.reruns.rerun(user_id, execution_id, request)
+    response.headers["Location"] = f"/api/executions/{accepted_id}"
+    return Accepted(id=accepted_id, status=status)
 
 
 @router.get(

@@ -23,6 +23,7 @@ from autogpt_server.server.deps import (
     IdempotencyKey,
     Limit,
     NewIds,
+    Priority,
     ServicesDep,
     UserId,
     Version,
@@ -165,11 +166,12 @@ async def execute_graph(
     inputs: InputsBody,
     response: Response,
     version: Version = None,
+    priority: Priority = 0,
     idempotency_key: IdempotencyKey = None,
 ) -> Accepted:
     """Execute a graph with the given inputs.  When this is answered, the execution is durable and will run."""
     execution_id, status = await services.submitter.submit(
-        user_id, graph_id, inputs, version=version, idempotency_key=idempotency_key
+        user_id, graph_id, inputs, version=version, idempotency_key=idempotency_key, priority=priority
     )
     response.headers["Location"] = f"/api/executions/{execution_id}"
     return Accepted(id=execution_id, status=status)
@@ -177,11 +179,20 @@ async def execute_graph(
 
 @router.post("/{graph_id}/execute/batch", status_code=202, openapi_extra=documented(Batch))
 async def execute_batch(
-    services: ServicesDep, user_id: UserId, graph_id: GraphId, document: ObjectBody, version: Version = None
+    services: ServicesDep,
+    user_id: UserId,
+    graph_id: GraphId,
+    document: ObjectBody,
+    version: Version = None,
+    priority: Priority = 0,
+    idempotency_key: IdempotencyKey = None,
 ) -> AcceptedBatch:
     """Execute a graph many times: all of them are accepted, or none."""
     inputs = parse_model(Batch, document).inputs
-    return AcceptedBatch(ids=await services.submitter.submit_batch(user_id, graph_id, inputs, version=version))
+    ids = await services.submitter.submit_batch(
+        user_id, graph_id, inputs, version=version, idempotency_key=idempotency_key, priority=priority
+    )
+    return AcceptedBatch(ids=ids)
 
 
 @router.get("/{graph_id}/executions")
