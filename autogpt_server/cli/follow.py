@@ -42,6 +42,10 @@ def follow(client: ServerClient, execution_id: str, *, quiet: bool) -> dict[str,
     """
     progress = None if quiet else _Progress(node_titles(client, execution_id))
     for event in client.events(f"/executions/{execution_id}/events"):
+        if event["type"] == "node_output":
+            if progress is not None:
+                progress.output(event["output"])
+            continue
         execution = event["execution"]
         if event["type"] == "node_execution":
             if progress is not None:
@@ -70,9 +74,23 @@ class _Progress:
     def __init__(self, titles: dict[str, str]) -> None:
         self._titles = titles
         self._seen: set[tuple[str, str]] = set()
+        self._last_output = 0
         self._lines: Counter[str] = Counter()
         self._uncounted: Counter[str] = Counter()
         self._ended = 0
+
+    def output(self, output: dict[str, Any]) -> None:
+        """Print what a node that runs has streamed."""
+        if output["number"] <= self._last_output:
+            return
+        self._last_output = output["number"]
+        node_id: str = output["node_id"]
+        if self._lines[node_id] >= LINES_PER_NODE:
+            self._uncounted[node_id] += 1
+            return
+        self._lines[node_id] += 1
+        title = escape(self._titles.get(node_id, node_id))
+        err.print(f"  [cyan]▸[/] {title}{_outcome({'output_data': {output['pin']: [output['value']]}})}")
 
     def node(self, execution: dict[str, Any]) -> None:
         """Print a change of a node execution.  Events may come twice after a new connection."""

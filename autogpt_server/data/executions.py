@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, Row
 from autogpt_server.data.database import Database
 from autogpt_server.data.pages import Page, decode_cursor, encode_cursor
 from autogpt_server.errors import ExecutionNotFound, InvalidError, Problem
-from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeExecution, Outputs
+from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeExecution, NodeOutput, Outputs
 from autogpt_server.model.jsonvalue import loads
 
 _GRAPH_COLUMNS = (
@@ -31,6 +32,12 @@ _STREAMED = """
 SELECT "agentNodeExecutionId","pin","value" FROM "AgentNodeOutput" WHERE "agentGraphExecutionId" = ? ORDER BY "number"
 """
 
+_OUTPUTS = """
+SELECT o."number",n."id",n."agentNodeId",o."pin",o."value",o."revision"
+FROM "AgentNodeOutput" o JOIN "AgentNodeExecution" n ON n."id" = o."agentNodeExecutionId"
+WHERE o."agentGraphExecutionId" = ? AND o."number" > ? AND o."revision" > ? AND o."revision" <= ? ORDER BY o."number"
+"""
+
 AnyRow = Row[*tuple[Any, ...]]
 
 _NO_OUTPUTS: Mapping[str, Outputs] = MappingProxyType({})
@@ -39,6 +46,21 @@ _NO_OUTPUTS: Mapping[str, Outputs] = MappingProxyType({})
 _MAX_SEQUENCE = 2**31 - 1
 #: Node executions that one call of ``changes`` returns at most.
 MAX_CHANGES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was committed of an execution, up to ``revision``."""
+
+    execution: GraphExecution
+    nodes: list[NodeExecution]
+    outputs: list[NodeOutput]
+    revision: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left to ask for now."""
+        return self.revision == self.execution.revision
 
 
 class Executions:
@@ -117,11 +139,17 @@ class Executions:
             raise ExecutionNotFound(execution_id)
         return found
 
-    def changes(self, execution_id: str, after: int) -> tuple[GraphExecution, list[NodeExecution]]:
-        """Read an execution and its nodes that a commit with a revision above ``after`` wrote, by revision.
+    def changes(self, execution_id: str, after: int, after_output: int = 0) -> Changes:
+        """Read an execution, and what of it a commit with a revision above ``after`` wrote, by revision.
 
         States between two reads collapse into the latest.  At most ``MAX_CHANGES`` nodes are returned, cut
-        between two revisions where more have changed; ask again with the last one's revision.
+        between two revisions where more have changed; ask again with ``revision``.
+
+        Args:
+            execution_id: Of the execution.
+            after: The last revision that the caller knows.
+            after_output: The number of the last streamed output that it knows, where it knows one: spares looking
+                through those before.
 
         Raises:
             ExecutionNotFound: There is none of this id.
@@ -132,7 +160,7 @@ class Executions:
                 raise ExecutionNotFound(execution_id)
             execution = self._graph_execution(row)
             if execution.revision <= after:
-                return execution, []
+                return Changes(execution, [], [], execution.revision)
             # Never beyond the execution's own revision: a commit may have come between the two reads.
             text = _NODES + ' AND "revision" > ? AND "revision" <= ? ORDER BY "revision","sequence" LIMIT ?'
             rows = c.exec_driver_sql(
@@ -140,8 +168,16 @@ class Executions:
             ).all()
             if len(rows) > MAX_CHANGES:
                 rows = self._whole_revisions(c, execution_id, rows)
-            streamed = self._streamed(c, execution_id, rows)
-        return execution, [self._node_execution(r, streamed) for r in rows]
+                revision = rows[-1][9]
+            else:
+                revision = execution.revision
+            outputs = c.exec_driver_sql(self._db.sql(_OUTPUTS), (execution_id, after_output, after, revision)).all()
+        return Changes(
+            execution,
+            [self._node_execution(r) for r in rows],
+            [_node_output(row) for row in outputs],
+            revision,
+        )
 
     def _whole_revisions(self, c: Connection, execution_id: str, rows: Sequence[AnyRow]) -> Sequence[AnyRow]:
         last = rows[-1][9]
@@ -226,6 +262,12 @@ def _required(moment: Any) -> Any:
     if moment is None:
         raise ValueError("a stored execution has no createdAt")
     return moment
+
+
+def _node_output(row: AnyRow) -> NodeOutput:
+    return NodeOutput.model_construct(
+        number=row[0], node_execution_id=row[1], node_id=row[2], pin=row[3], value=loads(row[4]), revision=row[5]
+    )
 
 
 def _one_text(value: Any) -> str:

@@ -62,6 +62,17 @@ class NodeExecution(_Value):
     logs: tuple[LogEntry, ...]
 
 
+class NodeOutput(_Value):
+    """What a streaming block has yielded while it runs."""
+
+    number: int
+    node_execution_id: str
+    node_id: str
+    pin: str
+    value: Any
+    revision: int
+
+
 class GraphExecution(_Value):
     """One graph execution as it is recorded.  Times are aware UTC."""
 

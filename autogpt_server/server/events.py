@@ -1,7 +1,7 @@
-"""The events of an execution, read from its rows: every change by a commit has the execution's next revision.
+"""The events of executions, read from their rows: every change by a commit has the execution's next revision.
 
-A nudge says when to look; without one, streams look by themselves now and then.
-Nothing is kept per client but the revision that it has seen, so a client may come back to any server at any time.
+A nudge says when to look; without one, feeds look by themselves now and then.
+A client may come back to any server at any time: all that matters is the revision that it has seen.
 States between two looks collapse into the latest.
 """
 
@@ -10,17 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from sse_starlette import ServerSentEvent
-
-from autogpt_server.data.executions import Executions
+from autogpt_server.data.executions import Changes, Executions
 from autogpt_server.errors import Unavailable
 from autogpt_server.model import clock
-from autogpt_server.model.execution import GraphExecution, NodeExecution
 from autogpt_server.server.block_names import BlockNames
-from autogpt_server.server.shapes import Event, ExecutionShape, NodeExecutionShape
+from autogpt_server.server.feed import Entry, Feed, Teller
 from autogpt_server.telemetry import counting
 from autogpt_server.telemetry.measures import EVENT_LAG
 
@@ -30,7 +27,7 @@ log = logging.getLogger(__name__)
 BEGINNING = -1
 #: Threads that look for all streams; apart from those of other requests, which must not wait for streams.
 _THREADS = 4
-#: Seconds between two looks of a stream that is not nudged.
+#: Seconds between two looks of a feed that is not nudged.
 _LOOK_SECONDS = 0.5
 
 
@@ -46,97 +43,142 @@ class EventStreams:
     def __init__(self, executions: Executions, block_names: BlockNames, stopping: asyncio.Event) -> None:
         self._executions, self._block_names, self._stopping = executions, block_names, stopping
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="events")
-        self._followers: dict[str, set[asyncio.Event]] = {}
+        self._feeds: dict[str, Feed] = {}
+        self._listeners: list[Callable[[list[str]], None]] = []
 
     def wake(self, execution_ids: Iterable[str]) -> None:
-        """Let the streams of these executions look now."""
+        """Let the feeds of these executions look now."""
+        execution_ids = list(execution_ids)
+        for listen in self._listeners:
+            listen(execution_ids)
         for execution_id in execution_ids:
-            for changed in self._followers.get(execution_id, ()):
-                changed.set()
+            feed = self._feeds.get(execution_id)
+            if feed is not None:
+                feed.nudged.set()
+
+    @contextlib.contextmanager
+    def hearing(self, listen: Callable[[list[str]], None]) -> Generator[None]:
+        """Hear of which executions changed, as far as nudges tell."""
+        self._listeners.append(listen)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listen)
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
 
     async def close(self) -> None:
-        """Wait for looks that are under way: they hold connections."""
+        """End all feeds, and wait for looks that are under way: they hold connections."""
+        tasks = [feed.reading for feed in self._feeds.values() if feed.reading is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
-    async def follow(self, execution_id: str, after: int) -> AsyncGenerator[ServerSentEvent]:
+    async def follow(self, execution_id: str, after: int) -> AsyncGenerator[Entry]:
         """Yield what changed after a revision, and goes on changing; ends after the event of the final status.
 
-        Only the last event of a revision has an id: a client that was cut off between two of them gets all of that
-        revision again, and misses none.
+        A client that was cut off between two events of a revision gets all of that revision again, and misses none.
         """
-        changed = asyncio.Event()
-        followers = self._followers.setdefault(execution_id, set())
-        followers.add(changed)
+        feed = self._join(execution_id, after)
         try:
-            async for event in self._follow(execution_id, after, changed):
-                yield event
+            while not self._stopping.is_set():
+                if after < feed.start:
+                    changes, entries = await self._catch_up(execution_id, after)
+                    after = changes.revision
+                    is_over = changes.is_whole and changes.execution.status.is_final
+                else:
+                    entries = feed.after(after)
+                    after = max(after, feed.revision)
+                    is_over = feed.is_over
+                for entry in entries:
+                    yield entry
+                if is_over:
+                    return
+                if feed.start <= after and feed.revision <= after:
+                    _check(feed)
+                    await feed.wait()
         finally:
-            followers.discard(changed)
-            if not followers:
-                self._followers.pop(execution_id, None)
+            self._leave(execution_id, feed)
 
-    async def _follow(self, execution_id: str, after: int, changed: asyncio.Event) -> AsyncGenerator[ServerSentEvent]:
-        told: str | None = None
+    def _join(self, execution_id: str, after: int) -> Feed:
+        feed = self._feeds.get(execution_id)
+        if feed is None:
+            feed = self._feeds[execution_id] = Feed(after)
+            feed.reading = asyncio.create_task(self._read(execution_id, feed))
+        feed.readers += 1
+        return feed
+
+    def _leave(self, execution_id: str, feed: Feed) -> None:
+        feed.readers -= 1
+        if not feed.readers:
+            del self._feeds[execution_id]
+            if feed.reading is not None:
+                feed.reading.cancel()
+
+    async def _read(self, execution_id: str, feed: Feed) -> None:
+        """Read for everybody, until the execution has ended or the server stops."""
+        teller = Teller()
         has_waited = False
-        while not self._stopping.is_set():
-            # Before the look: a change that comes during it leads to another.
-            changed.clear()
+        try:
+            while not (self._stopping.is_set() or feed.is_over):
+                # Before the look: a change that comes during it leads to another.
+                feed.nudged.clear()
+                try:
+                    changes, entries = await self._look(execution_id, feed.revision, feed.output_number, teller)
+                except Unavailable as error:
+                    log.warning("cannot look for events, trying again: %s", error)
+                    await self._pause(feed)
+                    continue
+                feed.add(entries, changes)
+                if feed.is_over and has_waited and changes.execution.ended_at is not None:
+                    lag = clock.now() - changes.execution.ended_at
+                    counting.observe(EVENT_LAG, (lag.total_seconds(),))
+                if changes.is_whole and not feed.is_over:
+                    has_waited = True
+                    await self._wait_for_news(execution_id, feed)
+        finally:
+            feed.wake()
+
+    async def _catch_up(self, execution_id: str, after: int) -> tuple[Changes, list[Entry]]:
+        """Look for one reader that is further behind than what its feed keeps."""
+        while True:
             try:
-                execution, nodes = await self._look(execution_id, after)
+                return await self._look(execution_id, after, 0, Teller())
             except Unavailable as error:
                 log.warning("cannot look for events, trying again: %s", error)
-                await self._pause(changed)
-                continue
-            # Of very many changes the oldest come first, without those that the execution's own state belongs to.
-            revision = nodes[-1].revision if nodes else execution.revision
-            is_whole = revision == execution.revision
-            events = await self._node_events(execution, nodes)
-            shape = ExecutionShape.of(execution)
-            state = shape.model_dump_json(exclude={"revision"})
-            if is_whole and revision > after and state != told:
-                events.append(Event(sequence=revision, type="graph_execution", execution=shape))
-                told = state
-            for event in _encoded(events):
-                yield event
-            after = max(after, revision)
-            if is_whole and execution.status.is_final:
-                if has_waited and execution.ended_at is not None:
-                    counting.observe(EVENT_LAG, ((clock.now() - execution.ended_at).total_seconds(),))
-                return
-            if is_whole:
-                has_waited = True
-                await self._wait_for_news(execution_id, after, changed)
+                await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _wait_for_news(self, execution_id: str, after: int, changed: asyncio.Event) -> None:
+    async def _wait_for_news(self, execution_id: str, feed: Feed) -> None:
         """Wait for a nudge, or until a cheap look says that one was lost; also ends when the server stops."""
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
-            await self._pause(changed)
-            if changed.is_set():
+            await self._pause(feed)
+            if feed.nudged.is_set():
                 return
             with contextlib.suppress(Unavailable):
-                if await loop.run_in_executor(self._threads, self._executions.revision, execution_id) > after:
+                revision = await loop.run_in_executor(self._threads, self._executions.revision, execution_id)
+                if revision > feed.revision:
                     return
 
-    async def _look(self, execution_id: str, after: int) -> tuple[GraphExecution, list[NodeExecution]]:
+    async def _look(
+        self, execution_id: str, after: int, after_output: int, teller: Teller
+    ) -> tuple[Changes, list[Entry]]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._executions.changes, execution_id, after)
-
-    async def _node_events(self, execution: GraphExecution, nodes: Iterable[NodeExecution]) -> list[Event]:
-        names = await self._block_names.of(execution.graph_id, execution.graph_version)
-        return [
-            Event(sequence=node.revision, type="node_execution", execution=NodeExecutionShape.of(node, names))
-            for node in nodes
-        ]
+        changes = await loop.run_in_executor(self._threads, self._executions.changes, execution_id, after, after_output)
+        names = await self._block_names.of(changes.execution.graph_id, changes.execution.graph_version)
+        return changes, teller.tell(changes, after, names)
 
     @staticmethod
-    async def _pause(changed: asyncio.Event) -> None:
+    async def _pause(feed: Feed) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):
-                await changed.wait()
+                await feed.nudged.wait()
 
 
-def _encoded(events: list[Event]) -> Iterable[ServerSentEvent]:
-    for i, event in enumerate(events):
-        is_last = i + 1 == len(events) or events[i + 1].sequence != event.sequence
-        yield ServerSentEvent(event.model_dump_json(), id=str(event.sequence) if is_last else None, sep="\n")
+def _check(feed: Feed) -> None:
+    """Raise what ended the reading of a feed, if something did: nothing would ever come."""
+    if feed.reading is not None and feed.reading.done() and not feed.reading.cancelled() and not feed.is_over:
+        feed.reading.result()

@@ -191,6 +191,22 @@ class Event(Shape):
     execution: ExecutionShape | NodeExecutionShape
 
 
+class NodeOutputShape(Shape):
+    number: int = Field(description="Its place among all streamed outputs of the execution, from 1.")
+    node_execution_id: str
+    node_id: str
+    pin: str
+    value: Any
+
+
+class OutputEvent(Shape):
+    """What a streaming block yielded while it runs."""
+
+    sequence: int
+    type: Literal["node_output"] = "node_output"
+    output: NodeOutputShape
+
+
 class Part(Shape):
     """How one part of the server is."""
 

@@ -191,16 +191,17 @@ def test_work_handed_back_keeps_its_place_in_the_queue(database: Database, graph
 def test_changes_tell_what_came_after_a_revision_and_collapse_into_the_latest(database: Database, graph: Graph) -> None:
     queue, lease, executions = ExecutionQueue(database), Leases(database).register("here", 1), Executions(database)
     ((execution_id, _),) = accept(database, new(graph))
-    execution, nodes = executions.changes(execution_id, 0)
-    assert (execution.status, nodes) == (ExecutionStatus.QUEUED, [])
+    changes = executions.changes(execution_id, 0)
+    assert (changes.execution.status, changes.nodes) == (ExecutionStatus.QUEUED, [])
     queue.claim(lease, 1)
-    seen = executions.changes(execution_id, execution.revision)[0].revision
+    seen = executions.changes(execution_id, changes.revision).revision
     record(database, lease, Record(execution_id, 1, [running_row(execution_id, 0)]))
     record(database, lease, Record(execution_id, 1, [running_row(execution_id, 1)]))
-    execution, nodes = executions.changes(execution_id, seen)
-    assert [n.id for n in nodes] == [f"{execution_id}.0", f"{execution_id}.1"]
-    assert executions.changes(execution_id, execution.revision)[1] == []
-    assert executions.changes(execution_id, nodes[0].revision)[1] == nodes[1:]
+    changes = executions.changes(execution_id, seen)
+    assert changes.is_whole
+    assert [n.id for n in changes.nodes] == [f"{execution_id}.0", f"{execution_id}.1"]
+    assert executions.changes(execution_id, changes.revision).nodes == []
+    assert executions.changes(execution_id, changes.nodes[0].revision).nodes == changes.nodes[1:]
     with pytest.raises(ExecutionNotFound):
         executions.changes(new_id(), 0)
 

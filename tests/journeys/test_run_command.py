@@ -95,6 +95,19 @@ def test_hello_beside_a_running_server(cli):
     assert result.stderr.count("✓") == 6  # five nodes and the end
 
 
+def test_what_a_node_streams_is_told_before_its_end(cli, tmp_path):
+    (tmp_path / "songs.txt").write_text("one\ntwo\nthree\nfour\nfive\nsix\n")
+    (tmp_path / "graph.json").write_text(json.dumps(graph("Lines", ("ReadLinesBlock", {"path": "songs.txt"}))))
+
+    result = cli("run", "graph.json", "--file", "songs.txt", "--follow")
+
+    assert result.returncode == 0, result.stderr
+    told = [line.strip() for line in result.stderr.splitlines() if "ReadLinesBlock" in line]
+    assert "▸ ReadLinesBlock  line: one" in told
+    assert "line: six" not in result.stderr  # few lines each, the others are counted
+    assert told[-1].startswith("… and")
+
+
 def test_a_changed_file_is_the_next_version_and_an_unchanged_one_is_not(cli, tmp_path):
     file = tmp_path / "graph.json"
     versions = []

@@ -43,6 +43,8 @@ class Api:
     app: FastAPI
     http: httpx.AsyncClient
     settings: Settings
+    #: What executes, where something does.
+    worker: Worker | None = None
 
     @property
     def services(self) -> Services:
@@ -119,6 +121,7 @@ async def running(api: Api) -> AsyncIterator[Api]:
     settings = api.settings.model_copy(update={"drain_seconds": 0, "executor_lease_seconds": 600})
     worker = Worker(settings, api.registry, api.services.database, quarantine=False)
     task = asyncio.create_task(worker.run(lambda lease: None))
+    api.worker = worker
     yield api
     worker.stop()
     await asyncio.wait_for(task, 20)

@@ -40,6 +40,15 @@ async def until(api: Api, execution_id: str, status: str, nodes: int = 0) -> dic
             await asyncio.sleep(0.01)
 
 
+async def heard_of_pause(api: Api, execution_id: str) -> None:
+    """Wait until the executor knows: what ends before then lets the next node start."""
+    assert api.worker is not None
+    executor = api.worker._active[execution_id]
+    async with asyncio.timeout(20):
+        while not executor._is_pausing:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def worker_of(api: Api, **changes: Any) -> AsyncGenerator[None]:
     """A worker with other settings than ``running`` has."""
@@ -70,6 +79,7 @@ async def test_a_pause_shows_everywhere_and_a_resume_ends_it(running: Api):
     asked = await api.call("POST", f"/executions/{execution_id}/pause", 200)
     assert asked["status"] == "RUNNING"
     assert asked["pause_requested_at"].endswith("Z")
+    await heard_of_pause(api, execution_id)
     (user_folder(api) / gate).write_text("")
     paused = await until(api, execution_id, "PAUSED")
     assert [n["status"] for n in paused["node_executions"]["items"]] == ["COMPLETED"]

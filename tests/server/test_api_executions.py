@@ -2,16 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from autogpt_server.data import graphs
-from autogpt_server.data.executions import Executions
-from autogpt_server.errors import Unavailable
 from autogpt_server.executor.submit import MAX_BATCH
-from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeExecution
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.ids import new_id
 from tests.make_graph import node_id
@@ -238,37 +234,6 @@ async def test_who_has_seen_the_end_is_told_not_to_come_back(running: Api):
         assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_very_many_changes_come_in_order_and_in_full(api: Api, monkeypatch: pytest.MonkeyPatch):
-    # given reads that give at most two revisions at once
-    execution, nodes = _history(api, revisions=7)
-
-    def changes(self: Executions, execution_id: str, after: int) -> tuple[GraphExecution, list[Any]]:
-        found = [node for node in nodes if node.revision > after]
-        return execution, found[:4]
-
-    monkeypatch.setattr(Executions, "changes", changes)
-
-    found = [event async for event in api.services.events.follow(execution.id, -1)]
-
-    data = [json.loads(event.data) for event in found]
-    assert [one["sequence"] for one in data] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 7]
-    assert [event.id for event in found if event.id] == [str(n) for n in range(1, 8)]
-
-
-async def test_a_stream_outlives_a_database_that_is_away_for_a_moment(api: Api, monkeypatch: pytest.MonkeyPatch):
-    execution, nodes = _history(api, revisions=1)
-    answers: list[Any] = [Unavailable("away"), (execution, nodes)]
-
-    def changes(self: Executions, execution_id: str, after: int) -> Any:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(Executions, "changes", changes)
-    assert len([event async for event in api.services.events.follow(execution.id, -1)]) == 3
-
-
 @pytest.mark.parametrize("value", ["x", "-2", "1.5", str(2**31)])
 async def test_a_bad_last_event_id_is_refused_by_name(api: Api, value: str):
     path, _ = await api.refusal("GET", f"/executions/{new_id()}/events", headers={"Last-Event-ID": value})
@@ -282,25 +247,3 @@ async def _execution_of_another_user(api: Api) -> str:
     await api.services.prisma.user.create(data={"id": other, "email": f"{other}@localhost"})
     graph = await graphs.create_graph(api.services.prisma, other, Graph.model_validate(api.graph(*ECHO)))
     return (await api.services.submitter.submit(other, graph.id, {}))[0]
-
-
-def _history(api: Api, revisions: int) -> tuple[GraphExecution, list[Any]]:
-    """An execution that has ended, and two node executions per revision; only what streams look at is set."""
-    graph = api.graph()
-    moment = datetime.now(UTC)
-    nodes = [
-        NodeExecution.model_construct(
-            id=f"x.{i}", node_id="n", sequence=i, status=ExecutionStatus.COMPLETED, input_data={}, output_data=(),
-            error=None, attempt=1, revision=1 + i // 2, queued_at=moment, started_at=moment, ended_at=moment, tries=1,
-            logs=(),
-        )
-        for i in range(2 * revisions)
-    ]  # fmt: skip
-    execution = GraphExecution(
-        id=new_id(), graph_id=graph["id"], graph_version=1, user_id="u", status=ExecutionStatus.COMPLETED, inputs={},
-        outputs={}, stats={}, error=None, attempt=1, deaths=0, depth=0, revision=revisions, parent_execution_id=None,
-        stop_requested_at=None, created_at=moment, started_at=moment, ended_at=moment, pause_requested_at=None,
-        paused=timedelta(0), priority=0, rerun_of_id=None, rerun_from_node_id=None,
-    )  # fmt: skip
-    api.services.block_names._names[graph["id"], 1] = {}
-    return execution, nodes

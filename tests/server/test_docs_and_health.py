@@ -71,6 +71,7 @@ async def test_the_api_describes_every_route_its_body_and_its_problems(api: Api)
         "GET /api/executions/{execution_id}/events",
         "POST /api/executions/{execution_id}/pause",
         "POST /api/executions/{execution_id}/resume",
+        "POST /api/executions/{execution_id}/rerun",
         "GET /api/health",
         "GET /api/metrics",
     }
