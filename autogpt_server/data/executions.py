@@ -28,6 +28,15 @@ _NODE_COLUMNS = (
 _EXECUTION = f'SELECT {_GRAPH_COLUMNS} FROM "AgentGraphExecution" WHERE "id" = ?'
 _NODES = f'SELECT {_NODE_COLUMNS} FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = ?'
 
+_RECENT = """
+SELECT "id","status","revision" FROM "AgentGraphExecution" WHERE "agentGraphId" = ? AND "userId" = ?
+ORDER BY "id" DESC LIMIT ?
+"""
+
+_IDS_AFTER = """
+SELECT "id" FROM "AgentGraphExecution" WHERE "agentGraphId" = ? AND "userId" = ? AND "id" > ? ORDER BY "id" LIMIT ?
+"""
+
 _STREAMED = """
 SELECT "agentNodeExecutionId","pin","value" FROM "AgentNodeOutput" WHERE "agentGraphExecutionId" = ? ORDER BY "number"
 """
@@ -61,6 +70,15 @@ class Changes:
     def is_whole(self) -> bool:
         """Whether nothing is left to ask for now."""
         return self.revision == self.execution.revision
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The little of an execution that says whether there is more to come."""
+
+    id: str
+    status: ExecutionStatus
+    revision: int
 
 
 class Executions:
@@ -97,6 +115,17 @@ class Executions:
             rows = c.exec_driver_sql(self._db.sql(text), (*values, limit + 1)).all()
         items = [self._graph_execution(row) for row in rows[:limit]]
         return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
+
+    def recent(self, user_id: str, graph_id: str, limit: int) -> Sequence[Standing]:
+        """Read how the latest executions of a graph stand, the newest first."""
+        with self._db.read() as c:
+            rows = c.exec_driver_sql(self._db.sql(_RECENT), (graph_id, user_id, limit)).all()
+        return [Standing(row[0], ExecutionStatus(row[1]), row[2]) for row in rows]
+
+    def ids_after(self, user_id: str, graph_id: str, after: str, limit: int) -> Sequence[str]:
+        """Read the ids of a graph's executions that sort after a text, in order."""
+        with self._db.read() as c:
+            return c.exec_driver_sql(self._db.sql(_IDS_AFTER), (graph_id, user_id, after, limit)).scalars().all()
 
     def node_executions(self, execution_id: str, *, limit: int, cursor: str | None = None) -> Page[NodeExecution]:
         """Read a page of an execution's nodes in the order in which they ended; those still running come last."""

@@ -20,6 +20,12 @@ def id_ms(text: str) -> int:
     return int(text[:8] + text[9:13], 16)
 
 
+def least_id(ms: int) -> str:
+    """Give a text that sorts before every UUIDv7 made at or after a time, in milliseconds since 1970."""
+    digits = f"{max(0, ms):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
+
+
 def is_uuid(text: str) -> bool:
     """Tell whether the text is a UUID of any version in its canonical 36-character form."""
     return _UUID.fullmatch(text) is not None

@@ -29,7 +29,7 @@ class Doorkeeper:
         self._app, self._own_host = app, host.lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -43,6 +43,10 @@ class Doorkeeper:
         elif place := _unstorable(scope):
             problem = Problem(place, "holds a NUL character", "remove it")
             refusal = problem_response(INVALID, "The request was refused.", [problem])
+        if refusal is not None and scope["type"] == "websocket":
+            # Closed before it was accepted: the server answers 403.
+            await send({"type": "websocket.close"})
+            return
         await (refusal or self._app)(scope, receive, send)
 
 

@@ -18,6 +18,7 @@ from autogpt_server.server.quick_lane import Application
 from autogpt_server.server.services import open_services
 from autogpt_server.server.swagger import add_swagger
 from autogpt_server.server.version import VERSION
+from autogpt_server.server.websocket import route as websocket
 from autogpt_server.settings import Settings
 
 
@@ -54,6 +55,8 @@ def create_app(settings: Settings) -> FastAPI:
     for part in (blocks, graphs, executions, health, metrics):
         api.include_router(part.router)
     app.include_router(api)
+    app.include_router(websocket.router)
+    app.include_router(websocket.router, prefix="/api")
     # Where Prometheus looks by default, too.
     app.add_api_route("/metrics", metrics.get_metrics, include_in_schema=False)
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)

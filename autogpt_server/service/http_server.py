@@ -21,7 +21,30 @@ _GRACE = 3
 #: Longer than clients keep idle connections, so that they close first and never write into a closing one.
 _KEEP_ALIVE = 75
 
+#: Bytes of a message from a WebSocket client: they say little.
+_MAX_MESSAGE = 65_536
+
 Hook = Callable[[], Awaitable[None]]
+
+
+def http_config(app: Any) -> uvicorn.Config:
+    """How every HTTP server of ours behaves."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="websockets-sansio",
+        ws_max_size=_MAX_MESSAGE,
+        # Most clients are on this machine, where compressing costs more than it saves.
+        ws_per_message_deflate=False,
+        server_header=False,
+        # Nothing stands between a client and this machine that could tell more about it.
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=_GRACE,
+    )
 
 
 class HttpServer:
@@ -37,22 +60,7 @@ class HttpServer:
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._ended: Future[None] = Future()
         self._is_stopping = False
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                server_header=False,
-                # Nothing stands between a client and this machine that could tell more about it.
-                proxy_headers=False,
-                timeout_keep_alive=_KEEP_ALIVE,
-                timeout_graceful_shutdown=_GRACE,
-            ),
-            lambda: self._started.set_result(asyncio.get_running_loop()),
-        )
+        self._server = _Server(http_config(app), lambda: self._started.set_result(asyncio.get_running_loop()))
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def __enter__(self) -> Self:

@@ -28,7 +28,9 @@ def gated(gate: str) -> tuple[Nodes, list[str]]:
 
 
 def user_folder(api: Api) -> Path:
-    return api.settings.files_dir / DEFAULT_USER_ID
+    folder = api.settings.files_dir / DEFAULT_USER_ID
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 async def until(api: Api, execution_id: str, status: str, nodes: int = 0) -> dict[str, Any]:
