@@ -18,6 +18,7 @@ from pathlib import Path
 from autogpt_server.data.urls import parse_database_url
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.service.process import AppProcess
+from autogpt_server.service.restarts import RestartDelay
 from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
 
@@ -28,10 +29,6 @@ _MAIN = Path(__file__).parent.parent.parent / "engine" / "main.mjs"
 _START_SECONDS = 20.0
 #: Seconds in which an engine ends; it gives running queries 5.
 _STOP_SECONDS = 6.0
-#: Seconds before the first restart, doubled at each further one up to the second figure.
-_FIRST_DELAY, _LONGEST_DELAY = 0.1, 10.0
-#: Seconds after which an engine counts as healthy, and the delay starts anew.
-_HEALTHY_AFTER = 60.0
 
 
 def socket_path(settings: Settings) -> Path:
@@ -86,16 +83,14 @@ class QueryEngine(AppProcess):
             self._engine.stop()
 
     def _keep_running(self, engine: EngineProcess) -> None:
-        delay = _FIRST_DELAY
+        delay = RestartDelay()
         while not self.stopping.is_set():
             started_at = time.monotonic()
             code = engine.wait()
-            if time.monotonic() - started_at > _HEALTHY_AFTER:
-                delay = _FIRST_DELAY
-            log.warning("the query engine ended (exit code %d); it starts again in %g seconds", code, delay)
-            if self.stopping.wait(delay):
+            seconds = delay.after(time.monotonic() - started_at)
+            log.warning("the query engine ended (exit code %d); it starts again in %g seconds", code, seconds)
+            if self.stopping.wait(seconds):
                 return
-            delay = min(2 * delay, _LONGEST_DELAY)
             try:
                 engine.start()
             except InvalidError as error:

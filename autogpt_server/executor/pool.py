@@ -24,6 +24,7 @@ from autogpt_server.executor.worker import marks_path
 from autogpt_server.service.child import ProcessEnded
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.service.process import wait_any
+from autogpt_server.service.restarts import RestartDelay
 from autogpt_server.settings import Settings
 from autogpt_server.telemetry import counting
 from autogpt_server.telemetry.measures import DEATHS
@@ -32,10 +33,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at leases and suspects.
 _LOOK_SECONDS = 1.0
-#: Seconds before a process that died is started again: the first time, and at most.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
-#: Seconds of life after which a death counts as the first again.
-_HEALTHY_SECONDS = 60.0
 #: Seconds in which a transaction begins when nobody keeps the database locked.
 _PROMPT_SECONDS = 1.0
 
@@ -48,7 +45,7 @@ class _Place:
     process: ExecutorProcess | None = None
     started_at: float = 0.0
     start_after: float = 0.0
-    pause: float = _FIRST_PAUSE
+    delay: RestartDelay = field(default_factory=RestartDelay)
     leaseless_since: float | None = None
 
 
@@ -129,9 +126,9 @@ class ExecutorPool:
         try:
             process.start(background=True)
         except Unavailable as error:
-            log.warning("cannot start a process, trying again in %.1f s: %s", place.pause, error)
-            place.start_after = time.monotonic() + place.pause
-            place.pause = min(place.pause * 2, _LONGEST_PAUSE)
+            seconds = place.delay.after(0)
+            log.warning("cannot start a process, trying again in %.1f s: %s", seconds, error)
+            place.start_after = time.monotonic() + seconds
             return
         place.process = process
         place.started_at = time.monotonic()
@@ -162,14 +159,13 @@ class ExecutorPool:
             is_settled = self._rescue(lease, read_marks(marks), f"it ended with code {code}", place)
         if is_settled:
             marks.unlink(missing_ok=True)
-        if time.monotonic() - place.started_at > _HEALTHY_SECONDS or code == 0:
-            place.pause = _FIRST_PAUSE
-        place.start_after = time.monotonic() + (0.0 if code == 0 else place.pause)
-        if code != 0:
-            counting.add(DEATHS, 1)
-            pid = process.child.pid
-            log.warning("%s %d ended with code %s; next start in %.1f s", process.name, pid, code, place.pause)
-            place.pause = min(place.pause * 2, _LONGEST_PAUSE)
+        if code == 0:
+            place.delay, place.start_after = RestartDelay(), time.monotonic()
+            return
+        seconds = place.delay.after(time.monotonic() - place.started_at)
+        place.start_after = time.monotonic() + seconds
+        counting.add(DEATHS, 1)
+        log.warning("%s %d ended with code %s; next start in %.1f s", process.name, process.child.pid, code, seconds)
 
     def _rescue(self, lease: Lease, suspects: list[Suspect], reason: str, place: _Place | None) -> bool:
         """Give a dead executor's work back.  False: not now; its lease does not beat, so a later look finds it."""

@@ -16,11 +16,8 @@ from typing import Any
 
 from autogpt_server.errors import Unavailable
 from autogpt_server.service.child import REFUSED, Child, describe_exit, wait_any_child
+from autogpt_server.service.restarts import RestartDelay
 
-#: Seconds before the first restart, and the most that doubling makes of it.
-FIRST_DELAY, LONGEST_DELAY = 0.1, 10.0
-#: Seconds after which a process counts as healthy: its next restart comes at once again.
-HEALTHY_AFTER = 60.0
 #: Seconds in which a process must become ready; a process run once may take any time.
 READY_WITHIN = 60.0
 
@@ -58,7 +55,7 @@ class _Slot:
         self.is_done = False
         self.was_ready = False
         self.is_announced = False
-        self.delay = FIRST_DELAY
+        self._delay = RestartDelay()
         self.started_at = self.due_at = time.monotonic()
 
     @property
@@ -83,11 +80,8 @@ class _Slot:
     def schedule(self) -> float:
         """Note that the process has ended; returns the seconds until its next start."""
         now = time.monotonic()
-        if now - self.started_at >= HEALTHY_AFTER:
-            self.delay = FIRST_DELAY
-        seconds = self.delay
+        seconds = self._delay.after(now - self.started_at)
         self.child, self.due_at = None, now + seconds
-        self.delay = min(2 * seconds, LONGEST_DELAY)
         return seconds
 
 

@@ -13,7 +13,8 @@ import psutil
 import pytest
 from supervised import LIMIT, Supervised, all_gone
 
-from autogpt_server.service.supervisor import LONGEST_DELAY, ProcessSpec, Supervisor
+from autogpt_server.service.restarts import FIRST_DELAY, LONGEST_DELAY, RestartDelay
+from autogpt_server.service.supervisor import ProcessSpec, Supervisor
 
 
 def sample(name: str, *after: str, once: bool = False) -> dict[str, Any]:
@@ -86,15 +87,13 @@ def test_restarts_come_later_and_later(tmp_path: Path):
         assert [found and found.group(1) for found in seconds] == ["0.1", "0.2", "0.4", "0.8"]
 
 
-def test_the_delay_is_bounded_and_starts_anew_after_a_healthy_life(monkeypatch: pytest.MonkeyPatch):
-    from autogpt_server.service import supervisor
-
-    now = 1000.0
-    monkeypatch.setattr(supervisor.time, "monotonic", lambda: now)
-    slot = supervisor._Slot(ProcessSpec("a:B"))
-    assert [slot.schedule() for _ in range(9)][-2:] == [LONGEST_DELAY, LONGEST_DELAY]
-    now += 61
-    assert slot.schedule() == supervisor.FIRST_DELAY
+def test_the_delay_is_bounded_and_starts_anew_after_a_healthy_life():
+    delay = RestartDelay()
+    assert [delay.after(0) for _ in range(9)][-2:] == [LONGEST_DELAY, LONGEST_DELAY]
+    assert delay.after(59) == LONGEST_DELAY
+    assert delay.after(60) == FIRST_DELAY
+    # A short delay is over sooner.
+    assert [delay.after(1.9), delay.after(4.0)] == [2 * FIRST_DELAY, FIRST_DELAY]
 
 
 @pytest.mark.parametrize("name", ["Refuses", "refuse_to_migrate"])

@@ -1,0 +1,150 @@
+"""Work for servers that are being broken: graphs of every kind, and a client that does not give up."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy import Connection
+
+from autogpt_server.blocks.registry import load_registry
+from autogpt_server.data.database import Database
+from autogpt_server.data.urls import parse_database_url
+from tests import node_blocks, odd_blocks
+from tests.make_graph import Nodes, graph_json, make_graph
+
+#: Blocks that a server needs for these graphs.
+BLOCKS = f"{odd_blocks.ALL},{node_blocks.ALL}"
+#: Seconds until a server that lost processes must be itself again.
+PATIENCE = 45.0
+
+_REGISTRY = load_registry(BLOCKS.split(","))
+
+
+def graph(nodes: Nodes, links: list[str], **policy: Any) -> dict[str, Any]:
+    """A graph as a client sends it."""
+    return graph_json(make_graph(_REGISTRY, nodes, links, policy=policy))
+
+
+def chain() -> dict[str, Any]:
+    """Five nodes in a row, the second and the fourth with an effect outside."""
+    return graph(
+        {
+            "a": ("CalculatorBlock", {"operation": "Add", "a": 0, "b": 1}),
+            "b": ("RecordingBlock", {}),
+            "c": ("CalculatorBlock", {"operation": "Add", "b": 1}),
+            "d": ("RecordingBlock", {}),
+            "out": ("AgentOutputBlock", {"name": "count"}),
+        },
+        ["a.result -> b.value", "b.value -> c.a", "c.result -> d.value", "d.value -> out.value"],
+    )
+
+
+def stream() -> dict[str, Any]:
+    """A block that streams, what follows each of its values, and a fan-in of two of its links."""
+    return graph(
+        {
+            "numbers": ("StreamBlock", {"count": 5}),
+            "each": ("RecordingBlock", {}),
+            "both": ("CalculatorBlock", {"operation": "Add"}),
+            "out": ("AgentOutputBlock", {"name": "sum"}),
+        },
+        ["numbers.value -> each.value", "each.value -> both.a", "numbers.value -> both.b", "both.result -> out.value"],
+    )
+
+
+def calling(graph_id: str) -> dict[str, Any]:
+    """A node that executes another graph, and one behind it."""
+    return graph(
+        {"call": ("AgentExecutorBlock", {"graph_id": graph_id}), "after": ("RecordingBlock", {})},
+        ["call.output_lists -> after.value"],
+    )
+
+
+def gated(gate: str) -> dict[str, Any]:
+    """A node that waits for a file of the user, and one behind it."""
+    return graph({"gate": ("PidBlock", {"path": gate}), "out": ("AgentOutputBlock", {"name": "pid"})}, [
+        "gate.value -> out.value"
+    ])  # fmt: skip
+
+
+class Load:
+    """A client of one server, which may be away at any moment.
+
+    Args:
+        url: Of the server; it may change when the server is started again.
+        database_url: Where it stores.
+        data_dir: Its folder.
+    """
+
+    def __init__(self, url: str, database_url: str, data_dir: Path) -> None:
+        self.http = httpx.Client(base_url=f"{url}/api", timeout=20)
+        self.database = Database(parse_database_url(database_url, data_dir))
+        self.accepted: list[str] = []
+        self.data_dir = data_dir
+
+    def close(self) -> None:
+        self.http.close()
+        self.database.close()
+
+    def call(self, method: str, path: str, json: Any = None, **more: Any) -> dict[str, Any]:
+        """Ask until there is an answer."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            answer = self.once(method, path, json, **more)
+            if answer is not None and answer.status_code < 500:
+                assert answer.status_code < 300, answer.text
+                return answer.json()
+            assert time.monotonic() < end, "no answer" if answer is None else answer.text
+            time.sleep(0.05)
+
+    def once(self, method: str, path: str, json: Any = None, **more: Any) -> httpx.Response | None:
+        """Ask once; None where the server went away."""
+        with contextlib.suppress(httpx.TransportError):
+            return self.http.request(method, path, json=json, **more)
+        return None
+
+    def store(self, document: dict[str, Any]) -> str:
+        """Store a graph.  A repeated request finds it stored already."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            answer = self.once("POST", "/graphs", document)
+            if answer is not None and answer.status_code in (201, 409):
+                return document["id"]
+            assert time.monotonic() < end, "no answer" if answer is None else answer.text
+            time.sleep(0.05)
+
+    def submit(self, graph_id: str, count: int = 1) -> list[str]:
+        """Submit executions; a key keeps a repeated request from doubling them."""
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        ids: list[str] = self.call(
+            "POST", f"/graphs/{graph_id}/execute/batch", {"inputs": [{}] * count}, headers=headers
+        )["ids"]
+        self.accepted += ids
+        return ids
+
+    def until(self, condition: Callable[[Connection], Any], what: str) -> None:
+        """Wait until a look at the database says so."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            with self.database.read() as c:
+                if condition(c):
+                    return
+            assert time.monotonic() < end, what
+            time.sleep(0.02)
+
+    def wait_for_all(self) -> None:
+        """Wait until every execution has ended."""
+        waiting = "'INCOMPLETE','QUEUED','RUNNING','PAUSED'"
+        text = f'SELECT 1 FROM "AgentGraphExecution" WHERE "status" IN ({waiting}) LIMIT 1'
+        self.until(lambda c: c.exec_driver_sql(text).first() is None, "some executions do not end")
+
+    def wait_for(self, execution_id: str, *statuses: str) -> None:
+        among = ",".join(f"'{status}'" for status in statuses)
+        text = f'SELECT 1 FROM "AgentGraphExecution" WHERE "id" = \'{execution_id}\' AND "status" IN ({among})'
+        self.until(lambda c: c.exec_driver_sql(text).first() is not None, f"{execution_id} is not {among}")

@@ -1,0 +1,293 @@
+"""Every named place where a process may die: it dies there by SIGKILL under load, and nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from running_server import Server, environment, running_server
+
+from autogpt_server.model.ids import DEFAULT_USER_ID
+from autogpt_server.service.crash_points import POINTS
+from tests.faults import load
+from tests.faults.checker import Checker
+from tests.faults.load import Load
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@dataclass
+class Victim:
+    """A server that is being killed, and the graphs it executes."""
+
+    server: Server
+    load: Load
+    chain: str
+    stream: str
+    calling: str
+
+    @property
+    def points(self) -> Path:
+        return points_dir(self.server)
+
+    def arm(self, point: str, how: str = "kill") -> None:
+        # Renamed: a process that passes must not see it half written.
+        draft = self.points / f"draft-{uuid.uuid4()}"
+        draft.write_text(how)
+        draft.rename(self.points / f"{point}.1")
+
+    def wait_until_taken(self, point: str) -> None:
+        end = time.monotonic() + load.PATIENCE
+        while not (taken := list(self.points.glob(f"{point}.1.*"))):
+            assert time.monotonic() < end, f"nobody passed {point}"
+            time.sleep(0.01)
+        for file in taken:
+            file.unlink()
+
+    def open(self, gate: str) -> None:
+        folder = self.server.data_dir / "files" / DEFAULT_USER_ID
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / gate).write_text("")
+
+    def kill_executor(self, where: str = "1=1") -> None:
+        with self.load.database.read() as c:
+            pid = c.exec_driver_sql(f'SELECT "pid" FROM "Executor" WHERE "epoch" = 1 AND {where}').scalars().first()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+
+    def check(self) -> None:
+        self.load.wait_for_all()
+        with self.load.database.read() as c:
+            assert Checker(c).problems(self.load.accepted) == []
+
+
+def points_dir(server: Server) -> Path:
+    return Path(server.env["AUTOGPT_CRASH_POINTS_DIR"])
+
+
+def crashing_environment(folder: Path, url: str) -> dict[str, str]:
+    points = folder / "points"
+    points.mkdir(parents=True, exist_ok=True)
+    return environment(
+        folder,
+        url,
+        AUTOGPT_BLOCKS=load.BLOCKS,
+        AUTOGPT_CRASH_POINTS_DIR=str(points),
+        # Several, because a place whose processes die soon is filled again later and later.
+        AUTOGPT_EXECUTOR_PROCESSES="4",
+        AUTOGPT_EXECUTOR_LEASE_SECONDS="2",
+        AUTOGPT_DRAIN_SECONDS="1",
+        # A port that stays the same when the process behind it is replaced.
+        AUTOGPT_PORT=str(free_port()),
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def victim_on(server: Server, url: str) -> Iterator[Victim]:
+    client = Load(server.url, url, server.data_dir)
+    try:
+        chain, stream = client.store(load.chain()), client.store(load.stream())
+        yield Victim(server, client, chain, stream, client.store(load.calling(chain)))
+    finally:
+        client.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield "file:database.db"
+    else:
+        with request.getfixturevalue("postgres_server").database() as url:
+            yield url
+
+
+@pytest.fixture(scope="module")
+def victim(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    """One server for all places that a running server passes."""
+    with running_server(crashing_environment(tmp_path_factory.mktemp("victim"), url)) as server:
+        with victim_on(server, url) as victim:
+            yield victim
+        processes = psutil.Process(server.process.pid).children(recursive=True)
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert alive == []
+
+
+def submit(victim: Victim) -> None:
+    for graph_id in (victim.chain, victim.stream, victim.calling):
+        victim.load.submit(graph_id, 2)
+
+
+def run_gated(victim: Victim) -> tuple[str, str]:
+    """Start an execution that runs until its gate opens; returns its id and the gate."""
+    gate = f"gate-{uuid.uuid4()}"
+    (execution_id,) = victim.load.submit(victim.load.store(load.gated(gate)))
+    started = f'SELECT 1 FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = \'{execution_id}\''
+    victim.load.until(lambda c: c.exec_driver_sql(started).first() is not None, "the gate's node does not start")
+    return execution_id, gate
+
+
+def stop_one(victim: Victim, point: str) -> None:
+    execution_id, gate = run_gated(victim)
+    victim.arm(point)
+    victim.load.call("POST", f"/executions/{execution_id}/stop")
+    victim.wait_until_taken(point)
+    victim.load.wait_for(execution_id, "TERMINATED")
+    victim.open(gate)
+
+
+def pause_one(victim: Victim, point: str) -> None:
+    execution_id, gate = run_gated(victim)
+    victim.arm(point)
+    victim.load.call("POST", f"/executions/{execution_id}/pause")
+    time.sleep(0.2)  # that it is heard of before the gate opens is usual, and not needed
+    victim.open(gate)
+    victim.wait_until_taken(point)
+    end = time.monotonic() + load.PATIENCE
+    while victim.load.call("GET", f"/executions/{execution_id}")["status"] != "COMPLETED":
+        assert time.monotonic() < end
+        # It may be COMPLETED meanwhile, which is refused.
+        victim.load.once("POST", f"/executions/{execution_id}/resume")
+        time.sleep(0.05)
+
+
+def replace_executor(victim: Victim, point: str) -> None:
+    victim.arm(point)
+    submit(victim)
+    victim.kill_executor()
+    victim.wait_until_taken(point)
+
+
+def rescue(victim: Victim, point: str) -> None:
+    execution_id, gate = run_gated(victim)
+    victim.arm(point)
+    owner = f'"id" = (SELECT "executor" FROM "AgentGraphExecution" WHERE "id" = \'{execution_id}\')'
+    victim.kill_executor(owner)
+    victim.wait_until_taken(point)
+    victim.open(gate)
+    victim.load.wait_for(execution_id, "COMPLETED")
+
+
+def store_graph(victim: Victim, point: str) -> None:
+    victim.arm(point)
+    victim.load.submit(victim.load.store(load.chain()))
+    victim.wait_until_taken(point)
+
+
+def submit_under(victim: Victim, point: str, how: str = "kill") -> None:
+    victim.arm(point, how)
+    submit(victim)
+    victim.wait_until_taken(point)
+
+
+Work = Callable[[Victim, str], None]
+
+#: What makes a running server pass each place.
+PASSED_BY: dict[str, Work] = {
+    "process.entered": replace_executor,
+    "accept.written": submit_under,
+    "accept.committed": submit_under,
+    "answer.ready": submit_under,
+    "stop.written": stop_one,
+    "stop.committed": stop_one,
+    "lease.written": replace_executor,
+    "lease.committed": replace_executor,
+    "claim.written": submit_under,
+    "claim.committed": submit_under,
+    "node.opened": submit_under,
+    "node.recorded": submit_under,
+    "node.ran": submit_under,
+    "stream.taken": submit_under,
+    "stream.recorded": submit_under,
+    "record.written": submit_under,
+    "record.committed": submit_under,
+    "end.decided": submit_under,
+    "end.written": submit_under,
+    "end.committed": submit_under,
+    "hand_back.written": pause_one,
+    "hand_back.committed": pause_one,
+    "death.seen": rescue,
+    "rescue.fenced": rescue,
+    "rescue.written": rescue,
+    "rescue.committed": rescue,
+    "engine.written": store_graph,
+    "engine.committed": store_graph,
+}
+#: Passed while a server starts, and while it stops.
+AT_START = ("migration.applied", "migration.committed")
+AT_STOP = ("lease.end_written", "lease.end_committed")
+
+
+def test_every_place_is_tested() -> None:
+    assert sorted([*PASSED_BY, *AT_START, *AT_STOP]) == sorted(POINTS)
+
+
+@pytest.mark.parametrize("point", PASSED_BY)
+def test_a_process_dies(victim: Victim, point: str) -> None:
+    PASSED_BY[point](victim, point)
+    victim.check()
+
+
+@pytest.mark.parametrize("point", ["claim.committed", "accept.committed", "node.ran"])
+def test_the_fork_server_dies(victim: Victim, point: str) -> None:
+    submit_under(victim, point, "kill-parent")
+    victim.check()
+
+
+def test_migrations_die(empty_url: str, tmp_path: Path) -> None:
+    env = crashing_environment(tmp_path, empty_url)
+    for point in AT_START:
+        (tmp_path / "points" / f"{point}.1").write_text("kill")
+    with running_server(env) as server, victim_on(server, empty_url) as victim:
+        for point in AT_START:
+            victim.wait_until_taken(point)
+        submit(victim)
+        victim.check()
+
+
+def test_the_main_process_dies_and_executors_die_while_the_server_stops(empty_url: str, tmp_path: Path) -> None:
+    env = crashing_environment(tmp_path, empty_url)
+    accepted: list[str] = []
+    gates: list[str] = []
+    for point, how in ((None, signal.SIGKILL), *((point, signal.SIGTERM) for point in AT_STOP)):
+        with running_server(env) as server, victim_on(server, empty_url) as victim:
+            victim.load.submit(victim.chain, 50)
+            gates.append(run_gated(victim)[1])
+            accepted += victim.load.accepted
+            processes = psutil.Process(server.process.pid).children(recursive=True)
+            if point is not None:
+                victim.arm(point)
+            server.stop(how)
+            if point is not None:
+                victim.wait_until_taken(point)
+            _, alive = psutil.wait_procs(processes, timeout=10)
+            assert alive == []
+    with running_server(env) as server, victim_on(server, empty_url) as victim:
+        victim.load.accepted += accepted
+        for gate in gates:
+            victim.open(gate)
+        victim.check()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database without tables for servers that the test starts itself."""
+    if request.param == "sqlite":
+        yield "file:database.db"
+    else:
+        with request.getfixturevalue("postgres_server").database() as url:
+            yield url
