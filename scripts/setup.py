@@ -5,6 +5,7 @@ setup.py app ARGUMENTS      the command line ``autogpt``
 setup.py test [ARGUMENTS]   pytest
 setup.py check [ARGUMENTS]  scripts/check.py
 setup.py bench [ARGUMENTS]  python -m benchmarks
+setup.py soak [ARGUMENTS]   python -m tests.faults.soak
 """
 
 from __future__ import annotations
@@ -59,6 +60,13 @@ def set_up(*, dev: bool) -> None:
         say(f"Set up in {time.monotonic() - started:.1f} s\n")
 
 
+#: The whole suite waits more than it computes: three processes keep two cores busy.
+IN_PARALLEL = ["-n", "3", "--dist", "loadfile"]
+
+#: Commands that are modules of the repository.
+MODULES = {"bench": "benchmarks", "soak": "tests.faults.soak"}
+
+
 def make_packages(dev: bool) -> PythonPackages:
     files = [REQUIREMENTS / "main.txt", *([REQUIREMENTS / "dev.txt"] if dev else [])]
     return PythonPackages(ROOT, ROOT / ".venv", files, install_project=True)
@@ -71,10 +79,10 @@ def become(command: str, arguments: list[str]) -> NoReturn:
         program = [environment / ("autogpt" if arguments else "app")]
     elif command == "test":
         os.chdir(ROOT)
-        program = [environment / "python", "-m", "pytest"]
-    elif command == "bench":
+        program = [environment / "python", "-m", "pytest", *([] if arguments else IN_PARALLEL)]
+    elif command in MODULES:
         os.chdir(ROOT)
-        program = [environment / "python", "-m", "benchmarks"]
+        program = [environment / "python", "-m", MODULES[command]]
     else:
         program = [environment / "python", ROOT / "scripts" / "check.py"]
     os.execv(program[0], [str(part) for part in [*program, *arguments]])

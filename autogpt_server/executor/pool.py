@@ -55,6 +55,8 @@ class _Watched:
 
     beat: int
     changed_at: float = field(default_factory=time.monotonic)
+    #: When the database was first seen to take writes, after its time was over.
+    writable_since: float | None = None
 
 
 class ExecutorPool:
@@ -233,6 +235,12 @@ class ExecutorPool:
                 return
             reason = "it was gone"
         elif time.monotonic() - watched.changed_at < self._settings.executor_lease_seconds or not self._can_write():
+            return
+        elif watched.writable_since is None:
+            # Perhaps the database was locked until this moment: a beat may just be under way.
+            watched.writable_since = time.monotonic()
+            return
+        elif time.monotonic() - watched.writable_since < _PROMPT_SECONDS:
             return
         else:
             reason = f"it did not answer for {self._settings.executor_lease_seconds:g} s"

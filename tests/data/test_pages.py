@@ -11,7 +11,9 @@ from autogpt_server.data.pages import decode_cursor, encode_cursor
 from autogpt_server.errors import InvalidError
 
 positions = st.recursive(
-    st.integers(-(2**60), 2**60) | st.text(st.characters(codec="utf-8"), max_size=20), st.lists, max_leaves=5
+    st.integers(-(2**60), 2**60) | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
+    st.lists,
+    max_leaves=5,
 )
 
 

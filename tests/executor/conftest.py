@@ -34,6 +34,8 @@ class Bench:
     registry: BlockRegistry
     submitter: Submitter
     executions: Executions
+    #: What executes, where something does.
+    running: Worker | None = None
 
     def store(self, nodes: Nodes, links: list[str] | None = None, policy: dict[str, Any] | None = None) -> Graph:
         graph = make_graph(self.registry, nodes, links, policy=policy)
@@ -51,6 +53,14 @@ class Bench:
                 if value := condition():
                     return value
                 await asyncio.sleep(0.01)
+
+    async def pause(self, execution_id: str) -> GraphExecution:
+        """Ask for a pause, and wait until the executor has heard: what ends before lets the next node start."""
+        asked = await self.submitter.pause(DEFAULT_USER_ID, execution_id)
+        assert self.running is not None
+        executor = self.running._active.get(execution_id)
+        await self.until(lambda: executor is None or executor._is_pausing)
+        return asked
 
     async def ended(self, execution_id: str) -> GraphExecution:
         """Wait for the final status."""
@@ -89,6 +99,7 @@ async def running(bench: Bench) -> AsyncIterator[Bench]:
     """The bench with a worker that runs until the end of the test."""
     worker = bench.worker(drain_seconds=0)
     task = asyncio.create_task(worker.run(lambda lease: None))
+    bench.running = worker
     yield bench
     worker.stop()
     await asyncio.wait_for(task, 20)

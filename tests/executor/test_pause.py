@@ -55,7 +55,7 @@ async def test_what_runs_ends_nothing_else_starts_and_a_resume_goes_on_from_ther
     execution_id = await running.submit(gated(running))
     await until_running(running, execution_id)
 
-    asked = await running.submitter.pause(DEFAULT_USER_ID, execution_id)
+    asked = await running.pause(execution_id)
     assert (asked.status, asked.pause_requested_at is not None) == (RUNNING, True)
     (folder(running) / "go").write_text("")
     await until_paused(running, execution_id)
@@ -107,7 +107,7 @@ async def test_a_pause_that_is_taken_back_in_time_changes_nothing(running: Bench
     execution_id = await running.submit(graph)
     await until_running(running, execution_id)
     await until_running(running, execution_id, "slow")
-    await running.submitter.pause(DEFAULT_USER_ID, execution_id)
+    await running.pause(execution_id)
     (folder(running) / "go").write_text("")
     await running.until(lambda: running.nodes(execution_id)[0].sequence == 1)
     assert not (folder(running) / "runs.txt").exists()
@@ -133,7 +133,7 @@ async def test_an_execution_that_has_nothing_left_to_start_completes_in_spite_of
 async def test_a_stop_goes_over_a_pause(running: Bench, is_paused: bool) -> None:
     execution_id = await running.submit(gated(running))
     await until_running(running, execution_id)
-    await running.submitter.pause(DEFAULT_USER_ID, execution_id)
+    await running.pause(execution_id)
     if is_paused:
         (folder(running) / "go").write_text("")
         await until_paused(running, execution_id)
@@ -160,6 +160,7 @@ async def test_parts_pause_with_what_executes_them_and_are_found_again(running: 
     # It only waits for the other, which is still busy.
     await until_paused(running, outer_id)
     assert status(running, inner_id) is RUNNING
+    await running.pause(inner_id)
     (folder(running) / "go").write_text("")
     await until_paused(running, inner_id)
     await running.submitter.resume(DEFAULT_USER_ID, outer_id)

@@ -114,12 +114,13 @@ async def test_threads_stream_too(running: Bench) -> None:
 async def test_a_stop_and_a_pause_meet_a_stream(running: Bench, request_name: str) -> None:
     execution_id = await running.submit(running.store(NODES, LINKS))
     await running.until(lambda: len(consumed(running, execution_id)) == 2)
-    await getattr(running.submitter, request_name)(DEFAULT_USER_ID, execution_id)
     if request_name == "stop":
+        await running.submitter.stop(DEFAULT_USER_ID, execution_id)
         execution = await running.ended(execution_id)
         assert execution.status is ExecutionStatus.TERMINATED
         assert running.node(execution, "numbers").output_data == (("value", 0), ("value", 1))
         return
+    await running.pause(execution_id)
     open_gate(running)
     paused = ExecutionStatus.PAUSED
     await running.until(lambda: running.executions.get(DEFAULT_USER_ID, execution_id).status is paused)

@@ -58,6 +58,41 @@ def stream() -> dict[str, Any]:
     )
 
 
+def loop() -> dict[str, Any]:
+    """Counts to ten through a condition."""
+    return graph(
+        {
+            "start": ("CalculatorBlock", {"operation": "Add", "a": 0, "b": 0}),
+            "add": ("CalculatorBlock", {"operation": "Add", "b": 1}),
+            "again": ("ConditionBlock", {"operator": "<", "value2": 10}),
+            "out": ("AgentOutputBlock", {"name": "ten"}),
+        },
+        [
+            "start.result -> add.a",
+            "add.result -> again.value1",
+            "again.yes_output -> add.a",
+            "again.no_output -> out.value",
+        ],
+    )
+
+
+def fan_out() -> dict[str, Any]:
+    """One node before ten with an effect outside."""
+    each = {f"n{i}": ("RecordingBlock", {}) for i in range(10)}
+    return graph(
+        {"one": ("CalculatorBlock", {"operation": "Add", "a": 1, "b": 1}), **each},
+        [f"one.result -> {name}.value" for name in each],
+    )
+
+
+def waiting() -> dict[str, Any]:
+    """A node that waits for half a second, and one behind it."""
+    return graph(
+        {"wait": ("WaitBlock", {"seconds": 0.5}), "out": ("AgentOutputBlock", {"name": "message"})},
+        ["wait.output_message -> out.value"],
+    )
+
+
 def calling(graph_id: str) -> dict[str, Any]:
     """A node that executes another graph, and one behind it."""
     return graph(
@@ -80,13 +115,14 @@ class Load:
         url: Of the server; it may change when the server is started again.
         database_url: Where it stores.
         data_dir: Its folder.
+        patience: Seconds to ask for anything.
     """
 
-    def __init__(self, url: str, database_url: str, data_dir: Path) -> None:
+    def __init__(self, url: str, database_url: str, data_dir: Path, patience: float = PATIENCE) -> None:
         self.http = httpx.Client(base_url=f"{url}/api", timeout=20)
         self.database = Database(parse_database_url(database_url, data_dir))
         self.accepted: list[str] = []
-        self.data_dir = data_dir
+        self.data_dir, self._patience = data_dir, patience
 
     def close(self) -> None:
         self.http.close()
@@ -94,7 +130,7 @@ class Load:
 
     def call(self, method: str, path: str, json: Any = None, **more: Any) -> dict[str, Any]:
         """Ask until there is an answer."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + self._patience
         while True:
             answer = self.once(method, path, json, **more)
             if answer is not None and answer.status_code < 500:
@@ -111,7 +147,7 @@ class Load:
 
     def store(self, document: dict[str, Any]) -> str:
         """Store a graph.  A repeated request finds it stored already."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + self._patience
         while True:
             answer = self.once("POST", "/graphs", document)
             if answer is not None and answer.status_code in (201, 409):
@@ -130,7 +166,7 @@ class Load:
 
     def until(self, condition: Callable[[Connection], Any], what: str) -> None:
         """Wait until a look at the database says so."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + self._patience
         while True:
             with self.database.read() as c:
                 if condition(c):

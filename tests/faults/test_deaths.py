@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from postgres_server import free_port
 from running_server import Server, environment, running_server
 
 from autogpt_server.model.ids import DEFAULT_USER_ID
@@ -89,12 +89,6 @@ def crashing_environment(folder: Path, url: str) -> dict[str, str]:
         # A port that stays the same when the process behind it is replaced.
         AUTOGPT_PORT=str(free_port()),
     )
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @contextlib.contextmanager

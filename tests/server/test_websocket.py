@@ -23,6 +23,9 @@ from tests.server.test_api_controls import gated, user_folder
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+#: An id that nothing has.
+UNKNOWN = "00000000-0000-7000-8000-000000000000"
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def address(api: Api) -> AsyncIterator[str]:
@@ -115,17 +118,17 @@ async def test_a_graphs_subscribers_hear_of_what_runs_and_of_all_that_comes(runn
         ('{"method": "subscribe", "data": {"graph_id": "1"}}', "subscribe", "graph_id: Value error, it is no UUID"),
         ('{"method": "subscribe", "data": {"graph": "1"}}', "subscribe", "graph: Extra inputs are not permitted"),
         (
-            f'{{"method": "subscribe", "data": {{"execution_id": "{new_id()}", "after": -1}}}}',
+            f'{{"method": "subscribe", "data": {{"execution_id": "{UNKNOWN}", "after": -1}}}}',
             "subscribe",
             "after: Input should be greater than or equal to 0",
         ),
         (
-            f'{{"method": "subscribe", "data": {{"graph_id": "{new_id()}", "after": 1}}}}',
+            f'{{"method": "subscribe", "data": {{"graph_id": "{UNKNOWN}", "after": 1}}}}',
             "subscribe",
             "after goes with execution_id only",
         ),
-        (f'{{"method": "subscribe", "data": {{"graph_id": "{new_id()}"}}}}', "subscribe", "not found"),
-        (f'{{"method": "subscribe", "data": {{"execution_id": "{new_id()}"}}}}', "subscribe", "not found"),
+        (f'{{"method": "subscribe", "data": {{"graph_id": "{UNKNOWN}"}}}}', "subscribe", "not found"),
+        (f'{{"method": "subscribe", "data": {{"execution_id": "{UNKNOWN}"}}}}', "subscribe", "not found"),
         (b"bytes", "error", "Send text, not bytes."),
     ],
 )
