@@ -90,6 +90,10 @@ class Settings(BaseSettings):
     max_concurrent_per_user: Count | None = None
     #: Seconds without a beat after which an executor's work is given to others.
     executor_lease_seconds: Seconds = 10
+    #: Megabytes that one executor process may use, with what its blocks start.
+    executor_memory_mb: Count = 2048
+    #: Processes that the blocks of one executor process may have started at the same time.
+    executor_max_children: Count = 100
     #: Deaths of its executor process after which an execution is given up.
     max_deaths: Count = 3
     #: Longest time that one run of a block may take, unless the block says otherwise.

@@ -10,6 +10,7 @@ import signal
 
 from autogpt_server.blocks.registry import load_registry
 from autogpt_server.data.database import Database
+from autogpt_server.executor.confinement import confine
 from autogpt_server.executor.worker import Worker
 from autogpt_server.service.process import AppProcess
 from autogpt_server.service.run_folder import open_run_folder
@@ -48,6 +49,8 @@ class ExecutorProcess(AppProcess):
     def run(self) -> None:
         counting.begin(open_run_folder(self.settings), self.name)
         self.stop_seconds = self.settings.drain_seconds + _STOP_MARGIN_SECONDS
+        # A forked child that kept it open would make this process look alive after its death.
+        confine(self.settings, on_fork=self.let_go)
         if asyncio.run(self._work()):
             # A thread that never ends would keep the interpreter from ending, too.
             logging.shutdown()

@@ -158,7 +158,7 @@ class GraphExecutor:
             crash_point("end.decided")
             await self._commit(ending)
             crash_point("end.committed")
-        except (_NotOurs, LeaseLost, Unavailable, asyncio.CancelledError):
+        except (_NotOurs, LeaseLost, Unavailable, MemoryError, asyncio.CancelledError):
             raise
         except Exception as error:
             # A graph that cannot run, rows that cannot be stored, or a defect of ours: this execution ends, its

@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from autogpt_server.errors import BlockError, BlockTimeout
+from autogpt_server.executor.child_count import TooManyChildren
+from autogpt_server.executor.confinement import end_if_forked
 from autogpt_server.executor.context import NodeContext
+from autogpt_server.executor.memory import MemoryWatch
 from autogpt_server.executor.node_outputs import NodeOutputs, OutputLimits, Stream
 from autogpt_server.executor.running_nodes import Marked, RunningNodes
 from autogpt_server.model.block import AsyncBlockOutput, Block, BlockOutput, BlockSchema
@@ -48,12 +51,20 @@ class NodeExecutor:
         running: Marks what runs, for whoever looks after a death of this process.
         limits: Of what one node yields.
         default_timeout: Seconds that a block may run where neither it nor its node names a limit.
+        memory: Decides what a refused allocation means.
     """
 
-    def __init__(self, threads: int, running: RunningNodes, limits: OutputLimits, default_timeout: float) -> None:
+    def __init__(
+        self,
+        threads: int,
+        running: RunningNodes,
+        limits: OutputLimits,
+        default_timeout: float,
+        memory: MemoryWatch | None = None,
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="block")
         self._running, self._limits = running, limits
-        self._default_timeout = default_timeout
+        self._default_timeout, self._memory = default_timeout, memory
         #: Threads that may start another block at once.
         self._free_threads = threads
         #: Runs that did not end when they should have; their process is to be replaced.
@@ -142,8 +153,9 @@ class NodeExecutor:
             else:
                 self._consume_streaming(run, run.stream, parsed)
         except BaseException as error:
-            return error
+            return self._own(error)
         finally:
+            end_if_forked()
             self._running.clear(slot)
         return None
 
@@ -153,8 +165,18 @@ class NodeExecutor:
         try:
             await Marked(self._running, mark, self._consume_async(run, run.block.check_input(run.inputs)))
         except BaseException as error:
-            return error
+            return self._own(error)
+        finally:
+            end_if_forked()
         return None
+
+    def _own(self, error: BaseException) -> BaseException:
+        """Say it in our words where it is about this process."""
+        if isinstance(error, MemoryError) and self._memory is not None:
+            return self._memory.refused()
+        if isinstance(error, TooManyChildren):
+            return BlockError(str(error))
+        return error
 
     async def _make_end(self, body: _Body, run: _Run) -> None:
         """Tell a block to stop and wait a moment; neither a thread nor a task that goes on anyway can be made to."""

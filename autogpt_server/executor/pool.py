@@ -19,7 +19,10 @@ from autogpt_server.data.queue import ExecutionQueue
 from autogpt_server.errors import Unavailable
 from autogpt_server.events.nudge import Topic, send_nudge
 from autogpt_server.executor.executor_process import ExecutorProcess
+from autogpt_server.executor.exit_reasons import exit_reason
+from autogpt_server.executor.leftovers import clear_away, clear_away_all, kill_tree
 from autogpt_server.executor.running_nodes import read_marks
+from autogpt_server.executor.usage import excess
 from autogpt_server.executor.worker import marks_path
 from autogpt_server.service.child import ProcessEnded
 from autogpt_server.service.crash_points import crash_point
@@ -47,6 +50,8 @@ class _Place:
     start_after: float = 0.0
     delay: RestartDelay = field(default_factory=RestartDelay)
     leaseless_since: float | None = None
+    #: Why we killed its process, if we did.
+    killed_because: str | None = None
 
 
 @dataclass
@@ -92,6 +97,7 @@ class ExecutorPool:
             should_stop: Asked at least once a second.
             on_started: Called once every process of the first start is ready.
         """
+        clear_away_all(self._settings, self.pids)
         self._fill()
         for place in self._places:
             if place.process is not None:
@@ -103,6 +109,7 @@ class ExecutorPool:
         while not should_stop():
             if time.monotonic() >= next_look:
                 self._look()
+                self._kill_immoderate()
                 next_look = time.monotonic() + _LOOK_SECONDS
             self._fill()
             living = [p.process for p in (*self._places, self._quarantine) if p.process is not None]
@@ -116,6 +123,7 @@ class ExecutorPool:
             process.child.send_signal(15)
         for process in processes:
             process.stop(self._settings.drain_seconds + 12)
+            clear_away(self._settings, process.child.pid)
 
     def _fill(self) -> None:
         now = time.monotonic()
@@ -132,7 +140,7 @@ class ExecutorPool:
             log.warning("cannot start a process, trying again in %.1f s: %s", seconds, error)
             place.start_after = time.monotonic() + seconds
             return
-        place.process = process
+        place.process, place.killed_because = process, None
         place.started_at = time.monotonic()
 
     def _bury(self) -> None:
@@ -155,19 +163,21 @@ class ExecutorPool:
         code = process.child.exit_code
         facts = process.child.facts
         marks = marks_path(self._settings, process.child.pid)
+        reason = place.killed_because or exit_reason(code or 0, self._settings.executor_memory_mb)
         is_settled = True
         if facts is not None and code != 0:
             lease = Lease(facts["lease_id"], facts["epoch"])
-            is_settled = self._rescue(lease, read_marks(marks), f"it ended with code {code}", place)
+            is_settled = self._rescue(lease, read_marks(marks), reason, place)
         if is_settled:
             marks.unlink(missing_ok=True)
+        clear_away(self._settings, process.child.pid)
         if code == 0:
             place.delay, place.start_after = RestartDelay(), time.monotonic()
             return
         seconds = place.delay.after(time.monotonic() - place.started_at)
         place.start_after = time.monotonic() + seconds
         counting.add(DEATHS, 1)
-        log.warning("%s %d ended with code %s; next start in %.1f s", process.name, process.child.pid, code, seconds)
+        log.warning("%s %d has ended: %s; next start in %.1f s", process.name, process.child.pid, reason, seconds)
 
     def _rescue(self, lease: Lease, suspects: list[Suspect], reason: str, place: _Place | None) -> bool:
         """Give a dead executor's work back.  False: not now; its lease does not beat, so a later look finds it."""
@@ -209,6 +219,17 @@ class ExecutorPool:
         if has_suspects and self._quarantine.process is None and time.monotonic() >= self._quarantine.start_after:
             self._start_in(self._quarantine)
 
+    def _kill_immoderate(self) -> None:
+        """Kill processes of ours that take more than they may, with what they started."""
+        for place in (*self._places, self._quarantine):
+            if place.process is None or not place.process.child.is_alive:
+                continue
+            pid = place.process.child.pid
+            place.killed_because = place.killed_because or excess(self._settings, pid)
+            if place.killed_because is not None:
+                log.warning("%s %d is killed: %s", place.process.name, pid, place.killed_because)
+                kill_tree(pid)
+
     def _kill_leaseless(self, holders: dict[Lease, Holder]) -> None:
         """Kill processes of ours that somebody else gave up, and that hang so that they do not notice."""
         now = time.monotonic()
@@ -243,7 +264,7 @@ class ExecutorPool:
         elif time.monotonic() - watched.writable_since < _PROMPT_SECONDS:
             return
         else:
-            reason = f"it did not answer for {self._settings.executor_lease_seconds:g} s"
+            reason = f"it did not answer for {self._settings.executor_lease_seconds:g} s; its loop hangs"
         log.warning("executor %d on %s: %s", holder.pid, holder.host.partition(" ")[0], reason)
         own = self._own(lease)
         if own is not None and own.process is not None:

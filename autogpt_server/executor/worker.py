@@ -24,7 +24,9 @@ from autogpt_server.events.nudge import LATER, Nudger, NudgeReceiver, Topic
 from autogpt_server.executor.block_logs import kept_block_output
 from autogpt_server.executor.compiled_graphs import CompiledGraphs
 from autogpt_server.executor.context import ExecutionScope, parse_networks
+from autogpt_server.executor.exit_reasons import OUT_OF_MEMORY
 from autogpt_server.executor.graph_executor import ExecutionLimits, GraphExecutor
+from autogpt_server.executor.memory import MemoryWatch
 from autogpt_server.executor.node_executor import NodeExecutor
 from autogpt_server.executor.node_outputs import OutputLimits
 from autogpt_server.executor.running_nodes import RunningNodes
@@ -160,6 +162,7 @@ class Worker:
             RunningNodes(marks_path(self._settings, os.getpid())),
             OutputLimits(self._settings.max_node_outputs, self._settings.max_node_output_bytes),
             self._settings.node_timeout_seconds,
+            MemoryWatch(self._settings.executor_memory_mb, runs_alone=self._quarantine),
         )
         await nudges.open(self._hear_of_queue)
         await requests.open(self._hear_of_requests)
@@ -296,6 +299,9 @@ class Worker:
                 await self._hand_back(lease, claimed.id)
         except asyncio.CancelledError:
             raise
+        except MemoryError:
+            # Somebody else's leak may be the reason: what ran is run again, and whatever leaks alone.
+            os._exit(OUT_OF_MEMORY)
         except Exception:
             # One execution must not end the process that runs the others, and must not stay RUNNING without a run.
             log.exception("the run of an execution broke off; it is handed back")

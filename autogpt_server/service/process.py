@@ -106,6 +106,12 @@ class AppProcess(ABC):
             with contextlib.suppress(BrokenPipeError):
                 self._status.send(facts)
 
+    def let_go(self) -> None:
+        """Close, in a process that something forked from this one, what says that this one lives."""
+        if self._status is not None:
+            self._status.close()
+            self._status = None
+
     # The starter's side
 
     def start(self, background: bool = False, silent: bool = False) -> int:

@@ -1,0 +1,86 @@
+"""Ends what the blocks of an executor process have left behind, once that process is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Collection
+
+import psutil
+
+from autogpt_server.executor.child_count import has_children
+from autogpt_server.executor.confinement import COOKIE, executor_folder
+from autogpt_server.settings import Settings
+
+#: Seconds to go on killing; what forks without end dies with its group at the first look.
+_KILLING_SECONDS = 5.0
+
+
+def clear_away(settings: Settings, pid: int) -> None:
+    """End the processes and remove the files of an executor process that has ended."""
+    folder = executor_folder(settings, pid)
+    if has_children(folder / "children"):
+        kill_leftovers(pid)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_away_all(settings: Settings, living: Collection[int]) -> None:
+    """Do so for every executor process of this server that is no more, whoever started it."""
+    for folder in settings.run_dir.glob("executor-*"):
+        name = folder.name.removeprefix("executor-")
+        if name.isdecimal() and int(name) not in living and not _is_executor(int(name)):
+            clear_away(settings, int(name))
+
+
+def kill_leftovers(pid: int) -> int:
+    """Kill whatever was started below a process that has ended; returns how many there were."""
+    killed: set[int] = set()
+    end = time.monotonic() + _KILLING_SECONDS
+    while time.monotonic() < end:
+        # One call for the whole group: nothing in it can fork away meanwhile.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        found = [process for process in psutil.process_iter() if _belongs(process, pid)]
+        if not found:
+            break
+        for process in found:
+            killed.add(process.pid)
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(found, timeout=0.1)
+    return len(killed)
+
+
+def _belongs(process: psutil.Process, executor: int) -> bool:
+    """Tell by its session, which it has unless it left it, and else by what stands in its environment."""
+    try:
+        if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if os.getsid(process.pid) == executor:
+            return True
+        return process.environ().get(COOKIE) == str(executor)
+    except (psutil.Error, OSError):
+        return False
+
+
+def _is_executor(pid: int) -> bool:
+    """Tell a process that goes on executing from another one that got its number."""
+    try:
+        return "autogpt" in " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and all below it, at once."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        # So that it starts nothing while its children are counted.
+        process.suspend()
+        for child in process.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        process.kill()

@@ -1,0 +1,87 @@
+"""What bounds an executor process: counting children, words for its end, and the page that promises it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from autogpt_server.executor.child_count import ChildCount, TooManyChildren, count_children, has_children
+from autogpt_server.executor.exit_reasons import OUT_OF_MEMORY, exit_reason
+from autogpt_server.executor.leftovers import clear_away_all
+from autogpt_server.executor.memory import MemoryWatch
+from autogpt_server.executor.usage import excess
+from autogpt_server.service.child import UNKNOWN
+from autogpt_server.settings import Settings
+from tests.make_settings import make_settings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "isolation.md").read_text()
+
+
+def test_children_that_have_ended_count_no_more(tmp_path: Path) -> None:
+    count, limit = ChildCount(tmp_path / "children"), count_children(os.getpid()) + 3
+    assert not has_children(tmp_path / "children")
+    for _ in range(limit + 20):  # of processes that have ended meanwhile
+        count.claim(limit)
+    assert has_children(tmp_path / "children")
+    alive = [subprocess.Popen(["sleep", "30"]) for _ in range(3)]
+    try:
+        with pytest.raises(TooManyChildren, match=f"more than {limit} processes"):
+            count.claim(limit)
+    finally:
+        for process in alive:
+            process.kill()
+            process.wait()
+    count.claim(limit)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (7, "it ended itself with exit code 7"),
+        (OUT_OF_MEMORY, "it used up its 2,048 MB of memory (AUTOGPT_EXECUTOR_MEMORY_MB)"),
+        (-signal.SIGSEGV, "it ended by signal 11 (SIGSEGV): a segmentation fault"),
+        (-signal.SIGTERM, "it ended by signal 15 (SIGTERM)"),
+        (-99, "it ended by signal 99"),
+        (UNKNOWN, "it ended by exit code not known"),
+    ],
+)
+def test_every_end_has_words(code: int, words: str) -> None:
+    assert exit_reason(code, 2048) == words
+
+
+def test_a_refused_allocation_is_told_with_the_setting_to_change() -> None:
+    error = MemoryWatch(1_000_000, runs_alone=False).refused()
+    assert str(error).endswith("may use 1,000,000 MB (AUTOGPT_EXECUTOR_MEMORY_MB)")
+
+
+def test_folders_of_executors_that_are_gone_are_removed(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, "file:database.db")
+    process = subprocess.Popen(["true"])
+    process.wait()
+    old, ours = settings.run_dir / f"executor-{process.pid}", settings.run_dir / "executor-1"
+    for folder in (old, ours):
+        (folder / "tmp").mkdir(parents=True)
+    clear_away_all(settings, living=[1])
+    assert not old.exists()
+    assert ours.exists()
+
+
+def test_what_is_gone_takes_nothing(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, "file:database.db")
+    assert excess(settings, 2**22 + 1) is None
+
+
+def test_the_page_tells_the_defaults() -> None:
+    for name in (
+        "executor_memory_mb",
+        "executor_max_children",
+        "executor_lease_seconds",
+        "node_timeout_seconds",
+        "max_deaths",
+    ):
+        default = Settings.model_fields[name].default
+        assert f"| `AUTOGPT_{name.upper()}` | {default} |" in PAGE
