@@ -30,7 +30,8 @@ def test_children_that_have_ended_count_no_more(tmp_path: Path) -> None:
     alive = [subprocess.Popen(["sleep", "30"]) for _ in range(3)]
     try:
         with pytest.raises(TooManyChildren, match=f"more than {limit} processes"):
-            count.claim(limit)
+            for _ in range(limit):
+                count.claim(limit)
     finally:
         for process in alive:
             process.kill()
