@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     executor_memory_mb: Count = 2048
     #: Processes that the blocks of one executor process may have started at the same time.
     executor_max_children: Count = 100
+    #: Processes beside each executor process that run its blocks declared heavy; started when one is needed.
+    side_processes: Count = 1
     #: Deaths of its executor process after which an execution is given up.
     max_deaths: Count = 3
     #: Longest time that one run of a block may take, unless the block says otherwise.

@@ -34,7 +34,8 @@ class ExecutionScope:
     execution_id: str
     depth: int
     files: UserFiles
-    sub_graphs: SubGraphs
+    #: None where nothing can be executed from.
+    sub_graphs: SubGraphs | None
     max_log_bytes: int
     allowed_networks: tuple[_Network, ...]
 
@@ -98,6 +99,27 @@ class NodeContext:
         if logs is not None:
             self._log = BlockLog(self._scope.max_log_bytes, logs)
 
+    def as_order(self, block_name: str, inputs: dict[str, Any], skip: int | None) -> dict[str, Any]:
+        """Say in plain values what another process needs to run this node.
+
+        Args:
+            block_name: Of its block.
+            inputs: Of the node.
+            skip: Of a streaming block: pairs at the beginning that were sent already.
+        """
+        return {
+            "block": block_name,
+            "inputs": inputs,
+            "skip": skip,
+            "user_id": self.user_id,
+            "execution_id": self.execution_id,
+            "depth": self._scope.depth,
+            "node_execution_id": self.node_execution_id,
+            "node_id": self.node_id,
+            "tries": self.tries,
+            "logs": self.logs(),
+        }
+
     def cancel(self, *, is_over: bool = False) -> None:
         """Tell the block to stop at its next look.
 
@@ -126,6 +148,8 @@ class NodeContext:
         return any(ip in network for network in self._scope.allowed_networks)
 
     async def execute_graph(self, graph_id: str, version: int | None, inputs: dict[str, Any]) -> dict[str, list[Any]]:
+        if self._scope.sub_graphs is None:
+            raise BlockError("this block cannot execute graphs")
         self._waits += 1
         try:
             return await self._scope.sub_graphs.execute(

@@ -240,7 +240,7 @@ class GraphExecutor:
             while (node := wiring.take_next()) is not None:
                 if nodes[node.node].is_inline:
                     self._run_inline(wiring, node)
-                elif node.block.pure and not node.block.streaming:
+                elif node.block.pure and not (node.block.streaming or node.block.heavy):
                     self._launch(self._open(wiring, node, is_recorded=False))
                 else:
                     held.append(node)

@@ -67,9 +67,9 @@ def _belongs(process: psutil.Process, executor: int) -> bool:
 
 
 def _is_executor(pid: int) -> bool:
-    """Tell a process that goes on executing from another one that got its number."""
+    """Tell a process of a server, which cleans up after itself, from another one that got its number."""
     try:
-        return "autogpt" in " ".join(psutil.Process(pid).cmdline())
+        return any(part.startswith("autogpt: ") for part in psutil.Process(pid).cmdline())
     except psutil.Error:
         return False
 

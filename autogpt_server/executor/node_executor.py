@@ -19,6 +19,7 @@ from autogpt_server.executor.context import NodeContext
 from autogpt_server.executor.memory import MemoryWatch
 from autogpt_server.executor.node_outputs import NodeOutputs, OutputLimits, Stream
 from autogpt_server.executor.running_nodes import Marked, RunningNodes
+from autogpt_server.executor.side_processes import SideProcesses
 from autogpt_server.model.block import AsyncBlockOutput, Block, BlockOutput, BlockSchema
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.jsonvalue import storable_text
@@ -52,6 +53,7 @@ class NodeExecutor:
         limits: Of what one node yields.
         default_timeout: Seconds that a block may run where neither it nor its node names a limit.
         memory: Decides what a refused allocation means.
+        sides: Run blocks declared heavy; without, they run in threads.
     """
 
     def __init__(
@@ -61,10 +63,11 @@ class NodeExecutor:
         limits: OutputLimits,
         default_timeout: float,
         memory: MemoryWatch | None = None,
+        sides: SideProcesses | None = None,
     ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="block")
         self._running, self._limits = running, limits
-        self._default_timeout, self._memory = default_timeout, memory
+        self._default_timeout, self._memory, self._sides = default_timeout, memory, sides
         #: Threads that may start another block at once.
         self._free_threads = threads
         #: Runs that did not end when they should have; their process is to be replaced.
@@ -102,7 +105,7 @@ class NodeExecutor:
         outputs = NodeOutputs(block, self._limits)
         timeout = timeout or self._default_timeout
         run = _Run(block, inputs, context, outputs, stream)
-        body = self._start_async(run) if block.is_async else self._start_in_thread(run)
+        body = self._start(run)
         try:
             await body.started.wait()
             await asyncio.wait([body.future], timeout=timeout)
@@ -118,6 +121,19 @@ class NodeExecutor:
             )
             return _outcome(run.kept(), late)
         return _outcome(run.kept(), body.future.result())
+
+    def _start(self, run: _Run) -> _Body:
+        if run.block.is_async:
+            return self._start_async(run)
+        if run.block.heavy and self._sides is not None:
+            return self._start_beside(run, self._sides)
+        return self._start_in_thread(run)
+
+    @staticmethod
+    def _start_beside(run: _Run, sides: SideProcesses) -> _Body:
+        started = asyncio.Event()
+        body = sides.run(run.block, run.inputs, run.context, run.outputs, run.stream, started)
+        return _Body(asyncio.ensure_future(body), None, started)
 
     def _start_async(self, run: _Run) -> _Body:
         return _Body(asyncio.ensure_future(self._run_async(run)), None, _done())

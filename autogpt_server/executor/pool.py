@@ -171,6 +171,8 @@ class ExecutorPool:
         if is_settled:
             marks.unlink(missing_ok=True)
         clear_away(self._settings, process.child.pid)
+        # Processes beside it have folders, too.
+        clear_away_all(self._settings, self.pids)
         if code == 0:
             place.delay, place.start_after = RestartDelay(), time.monotonic()
             return

@@ -30,6 +30,7 @@ from autogpt_server.executor.memory import MemoryWatch
 from autogpt_server.executor.node_executor import NodeExecutor
 from autogpt_server.executor.node_outputs import OutputLimits
 from autogpt_server.executor.running_nodes import RunningNodes
+from autogpt_server.executor.side_processes import SideProcesses
 from autogpt_server.executor.sub_graphs import SubGraphs
 from autogpt_server.executor.submit import Submitter
 from autogpt_server.executor.user_files import UserFiles
@@ -157,12 +158,14 @@ class Worker:
         sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth)
         nudges = NudgeReceiver(run_folder, Topic.QUEUE, f"executor-{os.getpid()}")
         requests = NudgeReceiver(run_folder, Topic.CONTROL, f"executor-{os.getpid()}")
+        sides = SideProcesses(self._settings)
         nodes = NodeExecutor(
             _THREADS,
             RunningNodes(marks_path(self._settings, os.getpid())),
             OutputLimits(self._settings.max_node_outputs, self._settings.max_node_output_bytes),
             self._settings.node_timeout_seconds,
             MemoryWatch(self._settings.executor_memory_mb, runs_alone=self._quarantine),
+            sides,
         )
         await nudges.open(self._hear_of_queue)
         await requests.open(self._hear_of_requests)
@@ -178,6 +181,7 @@ class Worker:
             await beating
             nudges.close()
             requests.close()
+            await sides.close()
             await sub_graphs.close()
             await submitter.close()
             await committer.close()

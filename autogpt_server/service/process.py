@@ -157,6 +157,11 @@ class AppProcess(ABC):
         return self.child.stop(self.stop_seconds + 2 if timeout is None else timeout)
 
     @property
+    def is_started(self) -> bool:
+        """Whether it was started in the background."""
+        return self._child is not None
+
+    @property
     def child(self) -> Child:
         """The started process: pid, readiness, exit code, signals."""
         if self._child is None:

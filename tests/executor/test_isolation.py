@@ -13,6 +13,7 @@ import pytest
 from autogpt_server.data.database import Database
 from autogpt_server.executor.confinement import COOKIE
 from autogpt_server.model.execution import ExecutionStatus
+from tests import heavy_blocks
 from tests.executor.test_manager import Managed
 from tests.make_graph import node_id
 from tests.make_settings import make_settings
@@ -34,10 +35,11 @@ def sqlite_managed(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Pa
 def _managed(folder: Path, url: str) -> Iterator[Managed]:
     settings = make_settings(folder, url).model_copy(
         update={
-            "blocks": tuple(f"{ALL},{BAD}".split(",")),
+            "blocks": tuple(f"{ALL},{BAD},{heavy_blocks.ALL}".split(",")),
             "executor_processes": 2,
             "executor_lease_seconds": 1.0,
             "drain_seconds": 0.0,
+            "max_deaths": 2,
             "executor_memory_mb": MEMORY_MB,
             "executor_max_children": CHILDREN,
         }
@@ -75,7 +77,7 @@ def wait_until_clean(managed: Managed) -> None:
     def is_clean() -> bool:
         living = set(managed.client.executor_pids())
         folders = {int(f.name.removeprefix("executor-")) for f in managed.settings.run_dir.glob("executor-*[0-9]")}
-        return folders <= living and not orphans(living)
+        return all(psutil.pid_exists(pid) for pid in folders) and not orphans(living)
 
     managed.until(is_clean, 15)
 
@@ -85,7 +87,8 @@ def orphans(living: set[int]) -> list[int]:
     for process in psutil.process_iter():
         try:
             owner = process.environ().get(COOKIE)
-            if owner is not None and process.pid not in living and process.status() != psutil.STATUS_ZOMBIE:
+            is_ours = process.pid in living or process.cmdline()[:1] == ["autogpt: SideProcess"]
+            if owner is not None and not is_ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
         except psutil.Error:
             continue
@@ -137,6 +140,21 @@ def test_what_a_block_leaves_running_ends_with_its_executor(sqlite_managed: Mana
         assert time.monotonic() < end
         time.sleep(0.05)
     managed.until(lambda: not temporary.exists())
+    wait_until_clean(managed)
+
+
+def test_a_process_beside_an_executor_dies_with_it(sqlite_managed: Managed) -> None:
+    managed = sqlite_managed
+    execution_id = managed.add(managed.store({"spin": ("SpinningBlock", {"seconds": 3})}))
+    spinning = managed.folder / "spinning"
+    (file,) = managed.until(lambda: list(spinning.glob("*.*[0-9]")))
+    beside = int(file.read_text())
+    with managed.database.read() as c:
+        owner = 'SELECT "pid" FROM "Executor" JOIN "AgentGraphExecution" e ON e."executor" = "Executor"."id"'
+        executor = c.exec_driver_sql(f"{owner} WHERE e.\"id\" = '{execution_id}'").scalar_one()
+    os.kill(executor, 9)
+    managed.until(lambda: not psutil.pid_exists(beside) or psutil.Process(beside).status() == psutil.STATUS_ZOMBIE, 5)
+    assert managed.ended(execution_id).status is ExecutionStatus.COMPLETED
     wait_until_clean(managed)
 
 
