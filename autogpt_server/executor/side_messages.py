@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, cast
 
 from autogpt_server.errors import BlockError, BlockInputError
 from autogpt_server.model.jsonvalue import dumps, loads
@@ -40,7 +40,7 @@ def heard_error(told: dict[str, Any]) -> Exception:
     inherited = {one.__name__ for one in base.__mro__}
     for name in reversed(names):
         if name not in inherited:
-            cls = type(name, (cls,), {})
+            cls = cast(type[Exception], type(name, (cls,), {}))
     error = cls(told["text"])
     seconds = told["retry_after_seconds"]
     if isinstance(seconds, int | float):
