@@ -15,6 +15,7 @@ from autogpt_server.data.urls import parse_database_url
 from benchmarks.graphs import chain
 from benchmarks.seed import seed
 from benchmarks.server import ROOT, running_server
+from tests.postgres_server import PostgresServer, find_binaries
 
 CACHE = ROOT / ".cache" / "bench"
 #: What a template is made from; one that was made from something else is made anew.
@@ -47,6 +48,20 @@ def sqlite_copy(rows: int) -> Generator[tuple[str, Path]]:
         yield f"file:{copy}", folder
 
 
+@contextmanager
+def postgresql(rows: int) -> Generator[tuple[str, Path]]:
+    """A PostgreSQL server with ``fsync``, that many node executions in it, and a folder for whoever uses it."""
+    binaries = find_binaries()
+    if binaries is None:
+        raise RuntimeError("PostgreSQL's binaries are not installed: they come with the packages for development")
+    options = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "256MB"}
+    # Large enough that no checkpoint falls into a measurement.
+    options |= {"max_wal_size": "4GB", "checkpoint_timeout": "30min"}
+    with run_folder() as folder, PostgresServer(binaries, **options) as server, server.database() as url:
+        _fill(url, folder, rows)
+        yield url, folder
+
+
 def _sqlite_template(rows: int) -> Path:
     template = CACHE / f"sqlite-{rows}-{_digest('sqlite')}.db"
     if not template.exists():
@@ -63,9 +78,9 @@ def _fill(url: str, folder: Path, rows: int) -> None:
         graph_id = server.store(document)
     database = open_database(url, folder)
     seed(database, graph_id, [node["id"] for node in document["nodes"]], rows)
-    if database.provider == "sqlite":
-        with database.read() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+    finish = "PRAGMA wal_checkpoint(TRUNCATE)" if database.provider == "sqlite" else "VACUUM ANALYZE"
+    with database.read() as connection:
+        connection.exec_driver_sql(finish)
     database.close()
 
 

@@ -27,7 +27,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
         "nodes/s",
         _TARGETS[bench.database.provider],
         more_is_better=True,
-        notes=tuple(f"{rate / other:.3g} x {name}" for name, other in bench.baselines.items()),
+        notes=tuple(f"{rate / other:.3g} x {name} ({other:,.0f}/s)" for name, other in bench.baselines.items()),
     )
 
 

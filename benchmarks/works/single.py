@@ -18,12 +18,21 @@ def measure_chains(bench: Bench) -> Iterator[Figure]:
     targets = {1: Target((5, 10), (2, 4)), 10: Target((6, 12), (3, 6))}
     for nodes, target in targets.items():
         times = median_and_late(_times(bench, chain(nodes), bench.amount(200, 3)))
-        yield Figure(f"W2: one execution of {nodes} node{'s'[: nodes - 1]}, p50 / p95", times, "ms", target)
+        yield Figure(
+            f"W2: one execution of {nodes} node{'s'[: nodes - 1]}, p50 / p95", times, "ms", _wanted(bench, target)
+        )
 
 
 def measure_fan(bench: Bench) -> Iterator[Figure]:
     median, late = median_and_late(_times(bench, fan(100), bench.amount(100, 2)))
-    yield Figure("W3: 1 -> 100 -> 1, p50", (median,), "ms", Target((8,), (3,)), notes=(f"p95 {late:.3g} ms",))
+    yield Figure(
+        "W3: 1 -> 100 -> 1, p50", (median,), "ms", _wanted(bench, Target((8,), (3,))), notes=(f"p95 {late:.3g} ms",)
+    )
+
+
+def _wanted(bench: Bench, target: Target) -> Target | None:
+    """What was asked for is asked of SQLite."""
+    return target if bench.database.provider == "sqlite" else None
 
 
 def _times(bench: Bench, graph: Document, count: int) -> list[float]:
