@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import databases, table
@@ -44,7 +44,7 @@ def main() -> None:
         with databases.sqlite_copy(options.rows) as (url, folder):
             results["SQLite"] = list(_measure(works, url, folder, options))
     if options.database != "sqlite":
-        works = options.works or list(_ON_POSTGRESQL)
+        works = options.works or _ON_POSTGRESQL
         with databases.postgresql(options.rows) as (url, folder):
             results["PostgreSQL"] = list(_measure(works, url, folder, options))
     title = f"{options.rows:,} node executions stored before"
@@ -53,7 +53,7 @@ def main() -> None:
         table.save(results, title, options.save)
 
 
-def _measure(works: list[str], url: str, folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
+def _measure(works: Sequence[str], url: str, folder: Path, options: argparse.Namespace) -> Iterator[Figure]:
     for name in works:
         sys.stderr.write(f"{name} ...\n")
         database = open_database(url, folder)

@@ -3,6 +3,9 @@
 python langgraph_chain.py DATABASE EXECUTIONS NODES
 """
 
+# Its packages are not installed where types are checked.
+# pyright: basic, reportMissingImports=false
+
 from __future__ import annotations
 
 import sqlite3
@@ -10,8 +13,8 @@ import sys
 import time
 from typing import Any, TypedDict
 
-from langgraph.checkpoint.sqlite import SqliteSaver  # pyright: ignore
-from langgraph.graph import END, START, StateGraph  # pyright: ignore
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import END, START, StateGraph
 
 
 class State(TypedDict):
