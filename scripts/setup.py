@@ -6,6 +6,7 @@ setup.py test [ARGUMENTS]   pytest
 setup.py check [ARGUMENTS]  scripts/check.py
 setup.py bench [ARGUMENTS]  python -m benchmarks
 setup.py soak [ARGUMENTS]   python -m tests.faults.soak
+setup.py break_rules [WORDS] python -m tests.broken_rules
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def set_up(*, dev: bool) -> None:
 IN_PARALLEL = ["-n", "3", "--dist", "loadfile"]
 
 #: Commands that are modules of the repository.
-MODULES = {"bench": "benchmarks", "soak": "tests.faults.soak"}
+MODULES = {"bench": "benchmarks", "soak": "tests.faults.soak", "break_rules": "tests.broken_rules"}
 
 
 def make_packages(dev: bool) -> PythonPackages:

@@ -109,8 +109,16 @@ class ServerClient:
         """Read; query parameters that are None are left out."""
         return self._call("GET", path, query, None)
 
-    def post(self, path: str, body: Any, **query: Any) -> Any:
-        return self._call("POST", path, query, body)
+    def post(self, path: str, body: Any, *, key: str | None = None, **query: Any) -> Any:
+        """Write.
+
+        Args:
+            path: Below ``/api``.
+            body: Sent as JSON.
+            key: Idempotency key: with it the request may be repeated.
+            query: Parameters; those that are None are left out.
+        """
+        return self._call("POST", path, query, body, {} if key is None else {"Idempotency-Key": key})
 
     def pages(self, path: str, limit: int, **query: Any) -> Iterator[dict[str, Any]]:
         """Read up to ``limit`` items of a list that pages."""
@@ -147,7 +155,9 @@ class ServerClient:
                 raise _error(answer)
             yield from _parse_events(answer.iter_lines())
 
-    def _call(self, method: str, path: str, query: dict[str, Any], body: Any) -> Any:
+    def _call(
+        self, method: str, path: str, query: dict[str, Any], body: Any, headers: dict[str, str] | None = None
+    ) -> Any:
         content = None if body is None else json.dumps(body).encode("utf-8", "surrogatepass")
         try:
             answer = self._http.request(
@@ -155,7 +165,7 @@ class ServerClient:
                 path,
                 params={name: value for name, value in query.items() if value is not None},
                 content=content,
-                headers={"Content-Type": "application/json"} if content is not None else None,
+                headers=(headers or {}) | ({"Content-Type": "application/json"} if content is not None else {}),
             )
         except httpx.ConnectError:
             raise Unavailable(f"No server answers at {self.url}; start one with: autogpt serve") from None

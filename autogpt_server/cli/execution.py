@@ -1,4 +1,4 @@
-"""``autogpt execution``: look at executions and stop them."""
+"""``autogpt execution``: look at executions, stop, pause and resume them, and run them again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from autogpt_server.cli.options import ExecutionId, Json, Limit, Url
+from autogpt_server.cli.options import ExecutionId, InputFile, Inputs, Json, Key, Limit, Priority, Url
 
-app = typer.Typer(help="Look at executions, and stop them.", no_args_is_help=True)
+app = typer.Typer(help="Look at executions, control them, and run them again.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -63,6 +63,73 @@ def stop_execution(execution_id: ExecutionId, url: Url = None) -> None:
     with connect(url) as client:
         execution = client.post(f"/executions/{execution_id}/stop", None)
     print("It will stop in a moment." if execution["status"] == "RUNNING" else f"It is {execution['status']}.")
+
+
+@app.command("pause")
+def pause_execution(execution_id: ExecutionId, url: Url = None) -> None:
+    """Pause an execution, and those that it started: what runs ends, nothing else starts."""
+    from autogpt_server.cli.client import connect
+
+    with connect(url) as client:
+        execution = client.post(f"/executions/{execution_id}/pause", None)
+    running = execution["status"] == "RUNNING"
+    print("It will pause once its running nodes have ended." if running else f"It is {execution['status']}.")
+
+
+@app.command("resume")
+def resume_execution(execution_id: ExecutionId, url: Url = None) -> None:
+    """Let a paused execution, and those that it started, go on."""
+    from autogpt_server.cli.client import connect
+
+    with connect(url) as client:
+        execution = client.post(f"/executions/{execution_id}/resume", None)
+    print(f"It is {execution['status']}.")
+
+
+@app.command("rerun")
+def rerun_execution(
+    execution_id: ExecutionId,
+    from_node: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NODE_ID", help="Run this node again, and all that it leads to."),
+    ] = None,
+    inputs: Inputs = None,
+    input_file: InputFile = None,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Of the graph; otherwise that of the execution.")
+    ] = None,
+    priority: Priority = None,
+    key: Key = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until it has ended.")] = False,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Run an execution that has ended again, keeping what it recorded as far as that still holds.
+
+    Without --from, what failed, never ended or has other inputs now runs again.
+    """
+    from autogpt_server.cli.client import connect
+    from autogpt_server.cli.inputs import parse_inputs
+    from autogpt_server.cli.screen import note, out, print_json
+
+    body: dict[str, Any] = {"from_node_id": from_node, "graph_version": version}
+    if inputs or input_file is not None:
+        body["inputs"] = parse_inputs(inputs or [], input_file)
+    with connect(url) as client:
+        started = client.post(f"/executions/{execution_id}/rerun", body, key=key, priority=priority)
+        if follow:
+            _follow(client, started["id"], quiet=as_json)
+            execution = client.get(f"/executions/{started['id']}", limit=1)
+            if as_json:
+                print_json(execution)
+            else:
+                _print(client, execution, with_nodes=False, with_logs=False)
+            raise typer.Exit(0 if execution["status"] == "COMPLETED" else 1)
+    if as_json:
+        print_json(started)
+    else:
+        out.print(started["id"])
+        note(f"It is {started['status']}; look at it with: autogpt execution show {started['id']}")
 
 
 def _follow(client: Any, execution_id: str, *, quiet: bool) -> None:

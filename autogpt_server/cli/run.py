@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autogpt_server.cli.options import Json, Url
+from autogpt_server.cli.options import InputFile, Inputs, Json, Key, Priority, Url
 
 
 def run(
     graph: Annotated[
         str, typer.Argument(metavar="FILE_OR_ID", help="Graph as a JSON file, or the id of a stored one.")
     ],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", "-i", metavar="NAME=VALUE", help="One input; as JSON where it parses, else as text."),
-    ] = None,
-    input_file: Annotated[
-        Path | None,
-        typer.Option("--input-file", metavar="FILE", help="All inputs as a JSON object; '-' is standard input."),
-    ] = None,
+    inputs: Inputs = None,
+    input_file: InputFile = None,
     files: Annotated[
         list[str] | None,
         typer.Option(
@@ -31,6 +24,8 @@ def run(
     version: Annotated[
         int | None, typer.Option("--version", min=1, help="Of a stored graph; otherwise the active one.")
     ] = None,
+    priority: Priority = None,
+    key: Key = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Stay until it has ended, and print what its nodes do.")
     ] = False,
@@ -55,6 +50,8 @@ def run(
                 inputs=parse_inputs(inputs or [], input_file),
                 files=tuple(files or ()),
                 version=version,
+                priority=priority,
+                key=key,
                 follow=follow,
                 as_json=as_json,
                 url=url,

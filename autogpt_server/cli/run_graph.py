@@ -31,6 +31,8 @@ class RunRequest:
     inputs: dict[str, Any]
     files: tuple[str, ...]
     version: int | None
+    priority: int | None
+    key: str | None
     follow: bool
     as_json: bool
     url: str | None
@@ -59,7 +61,13 @@ def run_graph(request: RunRequest) -> int:
             _check_shares_data_folder(server, settings)
             copy_files(files, settings)
         graph_id = _store(server.client, graph_file) if graph_file else request.target
-        started = server.client.post(f"/graphs/{graph_id}/execute", request.inputs, version=request.version)
+        started = server.client.post(
+            f"/graphs/{graph_id}/execute",
+            request.inputs,
+            key=request.key,
+            version=request.version,
+            priority=request.priority,
+        )
         if not request.follow and not server.is_private:
             _print_started(started, request)
             return 0

@@ -1,0 +1,230 @@
+"""Breaks the rules of the engine on purpose, one at a time in a copy of the tree, and sees that a test notices.
+
+``./scripts/break_rules [WORDS]`` runs all, or those whose rule has one of the words, and ends with 1 where a broken
+rule went unnoticed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+#: What a copy of the tree needs; the rest is linked.
+_COPIED = (
+    "autogpt_server",
+    "tests",
+    "migrations",
+    "engine",
+    "benchmarks",
+    "examples",
+    "docs",
+    "scripts",
+    "requirements",
+)
+_FILES = (
+    "schema.prisma",
+    "pyproject.toml",
+    "package.json",
+    "package-lock.json",
+    "poetry.lock",
+    "app.py",
+    ".env.example",
+)
+_LIMIT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class BrokenRule:
+    """A rule, a change of one place that breaks it, and the tests that must then fail."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+_MACHINE = "tests/data/test_state_machine.py"
+_QUEUE = "tests/data/test_queue.py"
+
+BROKEN_RULES = (
+    BrokenRule(
+        "whoever lost its lease writes nothing",
+        "autogpt_server/data/leases.py", "        if changed == 0:\n", "        if changed < 0:\n", (_MACHINE,),
+    ),
+    BrokenRule(
+        "an executor writes under its own attempt only",
+        "autogpt_server/data/records.py",
+        "if self.executor != lease.id or self.attempt != record.attempt:", "if self.executor != lease.id:", (_MACHINE,),
+    ),
+    BrokenRule(
+        "an execution of another executor is not written",
+        "autogpt_server/data/records.py",
+        "if self.executor != lease.id or self.attempt != record.attempt:", "if self.attempt != record.attempt:",
+        (_MACHINE,),
+    ),
+    BrokenRule(
+        "a rescue raises the epoch",
+        "autogpt_server/data/leases.py", 'SET "epoch" = "epoch" + 1', 'SET "epoch" = "epoch"', (_MACHINE,),
+    ),
+    BrokenRule(
+        "so many deaths give an execution up",
+        "autogpt_server/data/leases.py", "row[1] + 1 >= max_deaths", "row[1] >= max_deaths", (_MACHINE,),
+    ),
+    BrokenRule(
+        "only suspects are blamed for a death",
+        "autogpt_server/data/leases.py", "if row[0] in by_execution or ran_alone", "if True or ran_alone", (_MACHINE,),
+    ),
+    BrokenRule(
+        "suspects wait in the quarantine",
+        "autogpt_server/data/leases.py", "                    (QUARANTINE, execution_id),\n",
+        '                    ("", execution_id),\n', (_MACHINE,),
+    ),
+    BrokenRule(
+        "a limit of a graph holds over all executors",
+        "autogpt_server/model/turns.py", "return not one.lane_limit or self._in_lane[one.lane] < one.lane_limit",
+        "return True", (_MACHINE,),
+    ),
+    BrokenRule(
+        "a limit of a user holds",
+        "autogpt_server/model/turns.py", "if self._user_limit is not None and user.counted >= self._user_limit:",
+        "if False:", ("tests/model/test_turns.py",),
+    ),
+    BrokenRule(
+        "users take turns",
+        "autogpt_server/model/turns.py", "heapq.heappush(turns, (user.running, one.id, name))",
+        "heapq.heappush(turns, (-user.running, one.id, name))", ("tests/model/test_turns.py",),
+    ),
+    BrokenRule(
+        "higher priorities go first",
+        "autogpt_server/data/queue.py", 'ORDER BY "priority" DESC, "id" LIMIT ?', 'ORDER BY "id" LIMIT ?', (_MACHINE,),
+    ),
+    BrokenRule(
+        "a pause that was asked for meets a rescue",
+        "autogpt_server/data/release.py", "THEN 'PAUSED' ELSE 'QUEUED'", "THEN 'QUEUED' ELSE 'QUEUED'", (_MACHINE,),
+    ),
+    BrokenRule(
+        "a stop that was asked for meets a rescue",
+        "autogpt_server/data/release.py", "THEN 'TERMINATED'\n", "THEN 'QUEUED'\n", (_MACHINE,),
+    ),
+    BrokenRule(
+        "parts of what was stopped do not start",
+        "autogpt_server/data/queue.py", "if status.is_final or row[2] is not None:", "if False:", (_QUEUE,),
+    ),
+    BrokenRule(
+        "every commit raises the revision",
+        "autogpt_server/data/records.py", "            self.revision += 1\n", "            self.revision += 0\n",
+        (_QUEUE,),
+    ),
+    BrokenRule(
+        "one row that cannot be stored fails alone",
+        "autogpt_server/data/commit.py", "            if len(owners) == 1:\n", "            if owners:\n",
+        ("tests/data/test_commit.py",),
+    ),
+    BrokenRule(
+        "what an attempt recorded is replayed by the next one",
+        "autogpt_server/executor/graph_executor.py", "if claimed.attempt > 1 or claimed.is_rerun:",
+        "if claimed.is_rerun:", ("tests/executor/test_worker.py",),
+    ),
+    BrokenRule(
+        "what was streamed is not streamed again",
+        "autogpt_server/executor/graph_executor.py", "task.stream.skip += 1", "task.stream.skip += 0",
+        ("tests/executor/test_streams.py",),
+    ),
+    BrokenRule(
+        "retries are bounded",
+        "autogpt_server/model/retries.py", "tries >= policy.attempts", "tries > policy.attempts",
+        ("tests/model/test_retries.py",),
+    ),
+    BrokenRule(
+        "a wait that the other side asks for is honoured",
+        "autogpt_server/model/retries.py", "return min(max(delay, _asked_for(error)), policy.max_delay_seconds)",
+        "return min(delay, policy.max_delay_seconds)", ("tests/model/test_retries.py",),
+    ),
+    BrokenRule(
+        "logs of a node are bounded",
+        "autogpt_server/executor/block_logs.py", "        if self.is_full:\n            self._left_out",
+        "        if False:\n            self._left_out", ("tests/executor/test_block_logs.py",),
+    ),
+    BrokenRule(
+        "events come in the order of the commits",
+        "autogpt_server/server/feed.py", "events.sort(key=lambda event: event.sequence)", "events.reverse()",
+        ("tests/server/test_feed.py",),
+    ),
+    BrokenRule(
+        "who comes back gets a whole revision",
+        "autogpt_server/server/feed.py",
+        "is_last = i + 1 == len(events) or events[i + 1].sequence != event.sequence", "is_last = True",
+        ("tests/server/test_feed.py",),
+    ),
+    BrokenRule(
+        "a server that stops takes no new executions",
+        "autogpt_server/executor/submit.py", "        if self.is_draining:\n", "        if False:\n",
+        ("tests/journeys/test_drain.py",),
+    ),
+    BrokenRule(
+        "memory that is used up ends the process, so that what ran runs alone",
+        "autogpt_server/executor/memory.py", "if not self._runs_alone and self._is_used_up():", "if False:",
+        ("tests/executor/test_isolation.py",),
+    ),
+    BrokenRule(
+        "no more children than allowed",
+        "autogpt_server/executor/child_count.py", "            raise TooManyChildren(message)\n",
+        "            del message\n", ("tests/executor/test_limits.py",),
+    ),
+)  # fmt: skip
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    chosen = [one for one in BROKEN_RULES if not words or any(word in one.rule for word in words)]
+    unnoticed = 0
+    with tempfile.TemporaryDirectory(prefix="broken-") as folder:
+        tree = Path(folder) / "tree"
+        _copy(tree)
+        for one in chosen:
+            began = time.monotonic()
+            verdict = _verdict(tree, one)
+            unnoticed += not verdict.startswith("noticed")
+            print(f"{time.monotonic() - began:5.0f} s  {one.rule}: {verdict}", flush=True)
+    print(f"{len(chosen) - unnoticed} of {len(chosen)} broken rules were noticed")
+    sys.exit(1 if unnoticed else 0)
+
+
+def _copy(tree: Path) -> None:
+    tree.mkdir()
+    for name in _COPIED:
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in _FILES:
+        shutil.copy(ROOT / name, tree / name)
+    (tree / "node_modules").symlink_to(ROOT / "node_modules")
+
+
+def _verdict(tree: Path, one: BrokenRule) -> str:
+    file = tree / one.file
+    whole = file.read_text()
+    if whole.count(one.old) != 1:
+        return f"its place is in {one.file} {whole.count(one.old)} times"
+    file.write_text(whole.replace(one.old, one.new))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", *one.tests]
+    try:
+        done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=_LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"noticed, the tests did not end within {_LIMIT_SECONDS} s"
+    finally:
+        file.write_text(whole)
+    if done.returncode == 1:
+        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+        return f"noticed by {failed[0].split(' ')[1]}" if failed else "noticed"
+    return "UNNOTICED" if done.returncode == 0 else f"the tests did not run:\n{done.stdout[-2000:]}{done.stderr[-500:]}"
+
+
+if __name__ == "__main__":
+    main()
