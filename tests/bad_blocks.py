@@ -152,3 +152,17 @@ class DaemonBlock(Block):
                 [sys.executable, "-c", f"import time; time.sleep({_LONGEST})"], start_new_session=new_session
             )
             yield "value", process.pid
+
+
+class StubbornBlock(Block):
+    """Never looks whether it should stop."""
+
+    id = "0f0e0d0c-0000-4000-8000-000000000211"
+    Input, Output = _NoInput, _AnyOutput
+
+    def run(self, input_data: Any, context: BlockContext) -> Iterator[tuple[str, Any]]:
+        context.write_file(f"stubborn/{context.node_execution_id}", b"")
+        end = time.monotonic() + _LONGEST
+        while time.monotonic() < end:
+            time.sleep(0.05)
+        yield "value", None

@@ -12,12 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase
+from hypothesis import settings as hypothesis_settings
 
 from autogpt_server.data.database import Database
 from autogpt_server.data.migrations import migrate
 from autogpt_server.settings import Settings
 from tests.make_settings import make_settings
 from tests.postgres_server import PostgresServer, find_binaries
+
+#: For whoever only wants to know whether a test fails: a failing example is not made smaller.
+hypothesis_settings.register_profile("no_shrinking", phases=[Phase.explicit, Phase.generate])
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,18 +1,23 @@
 """Graphs executed by a node of another graph: submits them and waits for their ends.
 
-One poll covers everything that this process waits for, so a thousand waiting nodes cost one query.
+One look covers everything that this process waits for, so a thousand waiting nodes cost one query.  A nudge says when
+to look; without one, it looks by itself now and then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from autogpt_server.data.executions import Executions
 from autogpt_server.errors import BlockError, Unavailable
+from autogpt_server.events.nudge import NudgeReceiver, Topic
 from autogpt_server.executor.submit import Submitter
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution
 
@@ -22,15 +27,24 @@ T = TypeVar("T")
 
 #: Seconds between two tries while the database is away.
 _RETRY_SECONDS = 0.5
-#: Seconds between two looks at the executions that are waited for.
-_POLL_SECONDS = 0.05
+#: Seconds between two looks at the executions that are waited for, where no nudge tells that one has changed.
+_POLL_SECONDS = 0.5
 
 
 class SubGraphs:
-    """Starts executions on behalf of nodes, and waits for them."""
+    """Starts executions on behalf of nodes, and waits for them.
 
-    def __init__(self, submitter: Submitter, executions: Executions, max_depth: int) -> None:
+    Args:
+        submitter: Accepts them.
+        executions: Where they are read.
+        max_depth: How deep executions may be nested.
+        run_dir: Where nudges come in while something is waited for.
+    """
+
+    def __init__(self, submitter: Submitter, executions: Executions, max_depth: int, run_dir: Path) -> None:
         self._submitter, self._executions, self._max_depth = submitter, executions, max_depth
+        self._nudges = NudgeReceiver(run_dir, Topic.CHANGES, f"parts-{os.getpid()}")
+        self._news = asyncio.Event()
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._poller: asyncio.Task[None] | None = None
         self._parents: Counter[str] = Counter()
@@ -117,8 +131,10 @@ class SubGraphs:
     async def _wait(self, user_id: str, execution_id: str) -> GraphExecution:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(execution_id, []).append(future)
+        # It may have ended before anybody listened.
+        self._news.set()
         if self._poller is None or self._poller.done():
-            self._poller = asyncio.create_task(self._poll())
+            self._poller = asyncio.create_task(self._look_while_waiting())
         try:
             await future
         finally:
@@ -132,14 +148,30 @@ class SubGraphs:
         if not futures:
             self._waiting.pop(execution_id, None)
 
-    async def _poll(self) -> None:
+    async def _look_while_waiting(self) -> None:
+        await self._nudges.open(self._hear)
+        try:
+            await self._look()
+        finally:
+            self._nudges.close()
+
+    def _hear(self, execution_ids: list[str]) -> None:
+        if not self._waiting.keys().isdisjoint(execution_ids):
+            self._news.set()
+
+    async def _look(self) -> None:
         while self._waiting:
-            await asyncio.sleep(_POLL_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_SECONDS):
+                    await self._news.wait()
+            # Before the look: what changes during it leads to another.
+            self._news.clear()
             try:
                 statuses = await asyncio.to_thread(self._executions.statuses, list(self._waiting))
             except Exception as error:
                 # Whoever waits would wait for ever if this ended.
                 log.warning("cannot look at sub-graph executions, trying again: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
                 continue
             for execution_id, status in statuses.items():
                 if status.is_final:

@@ -155,7 +155,7 @@ class Worker:
             on_committed=lambda records: _tell(nudger, metered, tracing, records),
         )
         submitter = Submitter(self._settings, self._db)
-        sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth)
+        sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth, run_folder)
         nudges = NudgeReceiver(run_folder, Topic.QUEUE, f"executor-{os.getpid()}")
         requests = NudgeReceiver(run_folder, Topic.CONTROL, f"executor-{os.getpid()}")
         sides = SideProcesses(self._settings)

@@ -25,6 +25,7 @@ from autogpt_server.model.jsonvalue import dumps, loads
 from autogpt_server.server.problems import invalid_input
 from autogpt_server.service.child import ProcessEnded, describe_exit
 from autogpt_server.service.process import AppProcess
+from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
 
 #: Seconds that a block gets; whoever needs more puts it into a graph.
@@ -84,7 +85,7 @@ class BlockCall(AppProcess):
         settings = self.settings
         registry, database = load_registry(settings.blocks), Database.from_settings(settings)
         submitter = Submitter(settings, database)
-        sub_graphs = SubGraphs(submitter, Executions(database), settings.max_depth)
+        sub_graphs = SubGraphs(submitter, Executions(database), settings.max_depth, open_run_folder(settings))
         execution_id = new_id()
         marks = settings.run_dir / f"call-{execution_id}.running"
         scope = ExecutionScope(
