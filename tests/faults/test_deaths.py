@@ -20,6 +20,7 @@ from autogpt_server.model.ids import DEFAULT_USER_ID
 from autogpt_server.service.crash_points import POINTS
 from tests.faults import load
 from tests.faults.checker import Checker
+from tests.faults.left_behind import assert_nothing_is_left, processes
 from tests.faults.load import Load
 
 pytestmark = pytest.mark.timeout(120)
@@ -116,9 +117,8 @@ def victim(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victi
     with running_server(crashing_environment(tmp_path_factory.mktemp("victim"), url)) as server:
         with victim_on(server, url) as victim:
             yield victim
-        processes = psutil.Process(server.process.pid).children(recursive=True)
-    _, alive = psutil.wait_procs(processes, timeout=10)
-    assert alive == []
+        assert_nothing_is_left(server)
+    assert_nothing_is_left(server)
 
 
 def submit(victim: Victim) -> None:
@@ -262,19 +262,20 @@ def test_the_main_process_dies_and_executors_die_while_the_server_stops(empty_ur
             victim.load.submit(victim.chain, 50)
             gates.append(run_gated(victim)[1])
             accepted += victim.load.accepted
-            processes = psutil.Process(server.process.pid).children(recursive=True)
+            assert len(processes(server.data_dir)) > 4
             if point is not None:
                 victim.arm(point)
             server.stop(how)
             if point is not None:
                 victim.wait_until_taken(point)
-            _, alive = psutil.wait_procs(processes, timeout=10)
-            assert alive == []
+            psutil.wait_procs(processes(server.data_dir), timeout=10)
+            assert processes(server.data_dir) == []
     with running_server(env) as server, victim_on(server, empty_url) as victim:
         victim.load.accepted += accepted
         for gate in gates:
             victim.open(gate)
         victim.check()
+    assert_nothing_is_left(server)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
