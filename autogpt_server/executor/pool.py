@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 
@@ -126,10 +125,9 @@ class ExecutorPool:
             process.child.send_signal(15)
         for process in processes:
             process.stop(self._settings.drain_seconds + 12)
-            if process.child.exit_code == 0:
-                # Its lease is given back; of one that was killed the next server asks what it was running.
-                marks_path(self._settings, process.child.pid).unlink(missing_ok=True)
             clear_away(self._settings, process.child.pid)
+        with contextlib.suppress(Unavailable):
+            self._holders()
 
     def _fill(self) -> None:
         now = time.monotonic()
@@ -210,10 +208,8 @@ class ExecutorPool:
 
     def _look(self) -> None:
         """Time the beats of all leases, and start the quarantine when something waits for it."""
-        # Before the leases: who marks has taken one.
-        marks = list(self._settings.run_dir.glob("executor-*.running"))
         try:
-            holders = self._leases.holders()
+            holders = self._holders()
             self._requeue_orphans()
             has_suspects = self._queue.has_suspects()
         except Unavailable as error:
@@ -224,7 +220,6 @@ class ExecutorPool:
         for lease in [lease for lease in self._watched if lease not in holders]:
             del self._watched[lease]
         self._kill_leaseless(holders)
-        self._remove_marks(marks, holders)
         for lease, holder in holders.items():
             self._time(lease, holder)
         if has_suspects and self._quarantine.process is None and time.monotonic() >= self._quarantine.start_after:
@@ -253,13 +248,17 @@ class ExecutorPool:
             elif now - place.leaseless_since > self._settings.executor_lease_seconds + self._settings.drain_seconds:
                 place.process.child.send_signal(9)
 
-    def _remove_marks(self, marks: list[Path], holders: dict[Lease, Holder]) -> None:
-        """Remove what dead processes marked whose work was given back already: nobody will ask for it."""
+    def _holders(self) -> dict[Lease, Holder]:
+        """Read who holds leases, and remove what the dead marked who hold none: their work was given back already."""
+        # Listed before the leases are read: who marks has taken one.
+        marks = list(self._settings.run_dir.glob("executor-*.running"))
+        holders = self._leases.holders()
         needed = {marks_path(self._settings, one.pid) for one in holders.values() if one.host == self._machine}
         for path in marks:
             pid = path.stem.removeprefix("executor-")
             if path not in needed and pid.isdecimal() and not psutil.pid_exists(int(pid)):
                 path.unlink(missing_ok=True)
+        return holders
 
     def _requeue_orphans(self) -> None:
         requeued = self._leases.requeue_orphans()
