@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,8 @@ from autogpt_server.data.pages import Page, decode_cursor, encode_cursor
 from autogpt_server.errors import ExecutionNotFound, InvalidError, Problem
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeExecution, NodeOutput, Outputs
 from autogpt_server.model.jsonvalue import loads
+
+log = logging.getLogger(__name__)
 
 _GRAPH_COLUMNS = (
     '"id","agentGraphId","agentGraphVersion","userId","status","inputs","outputs","stats","error","attempt","deaths",'
@@ -245,9 +248,9 @@ class Executions:
             graph_version=row[2],
             user_id=row[3],
             status=ExecutionStatus(row[4]),
-            inputs=loads(row[5]),
-            outputs=loads(row[6]) if row[6] is not None else {},
-            stats=loads(row[7]) if row[7] is not None else {},
+            inputs=_object(row, 5),
+            outputs=_object(row, 6),
+            stats=_object(row, 7),
             error=row[8],
             attempt=row[9],
             deaths=row[10],
@@ -291,6 +294,18 @@ def _required(moment: Any) -> Any:
     if moment is None:
         raise ValueError("a stored execution has no createdAt")
     return moment
+
+
+def _object(row: AnyRow, place: int) -> dict[str, Any]:
+    """Read a JSON object of an execution.  A damaged one is told in the log, and keeps nobody from reading the rest."""
+    text = row[place]
+    if text is None:
+        return {}
+    try:
+        return loads(text)
+    except ValueError:
+        log.error("a column of execution %s is no JSON: %.80r", row[0], text)
+        return {}
 
 
 def _node_output(row: AnyRow) -> NodeOutput:

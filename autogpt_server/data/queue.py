@@ -5,6 +5,7 @@ Accepting, claiming and handing back.  Whose turn it is stands in model/turns.py
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from autogpt_server.model.idempotency import keys_after, shown_key
 from autogpt_server.model.jsonvalue import dumps, loads
 from autogpt_server.model.turns import ORDINARY, Waiting
 from autogpt_server.service.crash_points import crash_point
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,10 @@ UPDATE "AgentGraphExecution" SET "status" = 'RUNNING', "executor" = ?, "attempt"
 WHERE "status" = 'QUEUED' AND "id" IN (SELECT "id" FROM "due")
 RETURNING "id","agentGraphId","agentGraphVersion","userId","inputs","attempt","depth","laneLimit","priority",
 "startedAt","pausedMilliseconds","rerunOfId"
+"""
+_GIVE_UP = """
+UPDATE "AgentGraphExecution" SET "status" = 'FAILED', "executor" = NULL, "error" = ?, "endedAt" = ?,
+"revision" = "revision" + 1 WHERE "id" = ?
 """
 _FIRST_OF_LINE = '"lane" = ? AND "userId" = ? ORDER BY "priority" DESC, "id" LIMIT ?'
 
@@ -196,9 +203,22 @@ class ExecutionQueue:
                 rows = self._take(c, lease, self._look(c, limit, suspects))
             else:
                 rows = self._take_of_lines(c, lease, chosen)
+            claimed = self._readable(c, sorted(rows, key=lambda row: (-row[8], row[0])))
             crash_point("claim.written")
         crash_point("claim.committed")
-        return [self._claimed(row) for row in sorted(rows, key=lambda row: (-row[8], row[0]))]
+        return claimed
+
+    def _readable(self, c: Connection, rows: Sequence[AnyRow]) -> list[Claimed]:
+        """Turn rows into what is claimed.  One that cannot be read ends FAILED here, and holds up no other."""
+        claimed: list[Claimed] = []
+        for row in rows:
+            try:
+                claimed.append(self._claimed(row))
+            except ValueError as error:
+                log.error("the inputs of execution %s cannot be read; it ends FAILED", row[0])
+                reason = f"The stored inputs cannot be read: {error}"
+                c.exec_driver_sql(self._db.sql(_GIVE_UP), (reason, self._db.to_column(clock.now()), row[0]))
+        return claimed
 
     def _look(self, c: Connection, limit: int, suspects: bool) -> list[Waiting]:
         return self._looks.look_for_suspects(c, limit) if suspects else self._looks.look(c, limit)

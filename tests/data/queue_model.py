@@ -15,6 +15,8 @@ class Execution:
     id: str
     user: str
     lane: str
+    #: The lane whose limit holds for it, also while it waits or runs in the quarantine.
+    home: str
     limit: int
     priority: int
     status: str = "QUEUED"
@@ -56,8 +58,8 @@ class Model:
     def of(self, executor: str) -> list[Execution]:
         return [e for e in self.executions.values() if e.status == "RUNNING" and e.executor == executor]
 
-    def running_in(self, lane: str) -> int:
-        return sum(e.status == "RUNNING" and e.lane == lane for e in self.executions.values())
+    def running_in(self, home: str) -> int:
+        return sum(e.status == "RUNNING" and e.home == home for e in self.executions.values())
 
     def waiting(self, *, suspects: bool) -> list[Execution]:
         return [
@@ -65,14 +67,14 @@ class Model:
         ]  # fmt: skip
 
     def may_start(self, one: Execution) -> bool:
-        return not one.limit or self.running_in(one.lane) < one.limit
+        return not one.limit or self.running_in(one.home) < one.limit
 
     def claim(self, executor: str, id_: str) -> None:
         """Start one, which must have been the first of its line, within its limit."""
         one = self.executions[id_]
         assert one.status == "QUEUED", f"{id_} was claimed and is {one.status}"
-        assert one.lane == QUARANTINE or self.may_start(one), f"{id_} exceeds the limit of its lane"
-        line = [e for e in self.waiting(suspects=one.lane == QUARANTINE) if (e.lane, e.user) == (one.lane, one.user)]
+        assert self.may_start(one), f"{id_} exceeds the limit of its lane"
+        line = [e for e in self.waiting(suspects=one.lane == QUARANTINE) if (e.home, e.user) == (one.home, one.user)]
         first = min(line, key=lambda e: (-e.priority, e.id))
         assert first is one, f"{id_} was claimed before {first.id}"
         one.status, one.executor = "RUNNING", executor
