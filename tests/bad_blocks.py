@@ -126,17 +126,6 @@ class HangingBlock(Block):
         yield "value", None
 
 
-class LeavingBlock(Block):
-    """Ends its process without a word."""
-
-    id = "0f0e0d0c-0000-4000-8000-000000000209"
-    Input, Output = _NoInput, _AnyOutput
-
-    def run(self, input_data: Any, context: BlockContext) -> Iterator[tuple[str, Any]]:
-        os._exit(7)
-        yield "value", None
-
-
 class DaemonBlock(Block):
     """Leaves two processes running, one in a session of its own, and a temporary file; yields all process ids."""
 

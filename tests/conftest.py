@@ -108,3 +108,13 @@ def postgresql_template(postgres_server: PostgresServer, tmp_path_factory: pytes
     with postgres_server.database() as url:
         migrate(make_settings(tmp_path_factory.mktemp("postgresql-template"), url))
         yield url.rpartition("/")[2]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database without tables, for servers that the test starts itself; the first one migrates it."""
+    if request.param == "sqlite":
+        yield "file:database.db"
+    else:
+        with request.getfixturevalue("postgres_server").database() as url:
+            yield url

@@ -21,7 +21,7 @@ if sys.platform != "win32":
     import resource
 
 #: Names the executor in the environment of whatever its blocks start.
-COOKIE = "AUTOGPT_EXECUTOR_PID"
+COOKIE = "AUTOGPT_EXECUTOR_FOLDER"
 #: Megabytes on top of the limit at which the kernel itself refuses memory: address space that nobody uses counts, too.
 _SLACK_MB = 1024
 #: Audit events of CPython (docs.python.org/3/library/audit_events.html) that come before a process is started.
@@ -49,7 +49,7 @@ def confine(settings: Settings, on_fork: Callable[[], None]) -> None:
     # What its blocks start can be told from everything else, and be ended together.
     with contextlib.suppress(PermissionError):
         os.setsid()
-    os.environ[COOKIE] = str(os.getpid())  # noqa: TID251 (for what is started from here, nothing is read)
+    os.environ[COOKIE] = str(folder)  # noqa: TID251 (for what is started from here, nothing is read)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     _limit_memory(settings.executor_memory_mb)

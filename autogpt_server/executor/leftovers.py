@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Collection
+from pathlib import Path
 
 import psutil
 
@@ -20,10 +21,10 @@ _KILLING_SECONDS = 5.0
 
 
 def clear_away(settings: Settings, pid: int) -> None:
-    """End the processes and remove the files of an executor process that has ended."""
+    """End the processes and remove the files of an executor process that has ended a moment ago."""
     folder = executor_folder(settings, pid)
     if has_children(folder / "children"):
-        kill_leftovers(pid)
+        kill_leftovers(folder, session=pid)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -32,18 +33,27 @@ def clear_away_all(settings: Settings, living: Collection[int]) -> None:
     for folder in settings.run_dir.glob("executor-*"):
         name = folder.name.removeprefix("executor-")
         if name.isdecimal() and int(name) not in living and not _is_executor(int(name)):
-            clear_away(settings, int(name))
+            # Its number may be somebody else's by now, who must not be taken for it.
+            if has_children(folder / "children"):
+                kill_leftovers(folder, session=None)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def kill_leftovers(pid: int) -> int:
-    """Kill whatever was started below a process that has ended; returns how many there were."""
+def kill_leftovers(folder: Path, session: int | None) -> int:
+    """Kill whatever was started below an executor that has ended; returns how many there were.
+
+    Args:
+        folder: Of the executor; what was started carries it in its environment.
+        session: That of the executor, where its number cannot have been given away yet.
+    """
     killed: set[int] = set()
     end = time.monotonic() + _KILLING_SECONDS
     while time.monotonic() < end:
-        # One call for the whole group: nothing in it can fork away meanwhile.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
-        found = [process for process in psutil.process_iter() if _belongs(process, pid)]
+        if session is not None:
+            # One call for the whole group: nothing in it can fork away meanwhile.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(session, signal.SIGKILL)
+        found = [process for process in psutil.process_iter() if _belongs(process, folder, session)]
         if not found:
             break
         for process in found:
@@ -54,14 +64,14 @@ def kill_leftovers(pid: int) -> int:
     return len(killed)
 
 
-def _belongs(process: psutil.Process, executor: int) -> bool:
+def _belongs(process: psutil.Process, folder: Path, session: int | None) -> bool:
     """Tell by its session, which it has unless it left it, and else by what stands in its environment."""
     try:
         if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
             return False
-        if os.getsid(process.pid) == executor:
+        if session is not None and os.getsid(process.pid) == session:
             return True
-        return process.environ().get(COOKIE) == str(executor)
+        return process.environ().get(COOKIE) == str(folder)
     except (psutil.Error, OSError):
         return False
 

@@ -52,6 +52,8 @@ class _Place:
     start_after: float = 0.0
     delay: RestartDelay = field(default_factory=RestartDelay)
     leaseless_since: float | None = None
+    #: When its process last touched its file of marks, and since when we know that.
+    life: tuple[int, float] | None = None
     #: Why we killed its process, if we did.
     killed_because: str | None = None
 
@@ -110,6 +112,8 @@ class ExecutorPool:
         next_look = 0.0
         while not should_stop():
             if time.monotonic() >= next_look:
+                # First: one that stands still may be what keeps the database locked, and looking waits for that.
+                self._kill_hanging()
                 self._look()
                 self._kill_immoderate()
                 next_look = time.monotonic() + _LOOK_SECONDS
@@ -144,7 +148,7 @@ class ExecutorPool:
             log.warning("cannot start a process, trying again in %.1f s: %s", seconds, error)
             place.start_after = time.monotonic() + seconds
             return
-        place.process, place.killed_because = process, None
+        place.process, place.killed_because, place.life = process, None, None
         place.started_at = time.monotonic()
 
     def _bury(self) -> None:
@@ -282,7 +286,7 @@ class ExecutorPool:
         elif time.monotonic() - watched.writable_since < _PROMPT_SECONDS:
             return
         else:
-            reason = f"it did not answer for {self._settings.executor_lease_seconds:g} s; its loop hangs"
+            reason = self._hangs()
         log.warning("executor %d on %s: %s", holder.pid, holder.host.partition(" ")[0], reason)
         own = self._own(lease)
         if own is not None and own.process is not None:
@@ -294,6 +298,31 @@ class ExecutorPool:
         is_settled = self._rescue(lease, read_marks(marks) if here else [], reason, own)
         if is_settled and here:
             marks.unlink(missing_ok=True)
+
+    def _hangs(self) -> str:
+        return f"it did not answer for {self._settings.executor_lease_seconds:g} s; its loop hangs"
+
+    def _note_life(self) -> None:
+        for place in (*self._places, self._quarantine):
+            if place.process is None or place.process.child.facts is None:
+                continue
+            try:
+                touched = marks_path(self._settings, place.process.child.pid).stat().st_mtime_ns
+            except OSError:
+                continue
+            if place.life is None or place.life[0] != touched:
+                place.life = (touched, time.monotonic())
+
+    def _kill_hanging(self) -> None:
+        """Kill processes of ours whose loop has stood still for the time of a lease."""
+        self._note_life()
+        for place in (*self._places, self._quarantine):
+            if place.process is None or place.life is None or not place.process.child.is_alive:
+                continue
+            if time.monotonic() - place.life[1] >= self._settings.executor_lease_seconds:
+                place.killed_because = self._hangs()
+                log.warning("%s %d is killed: %s", place.process.name, place.process.child.pid, place.killed_because)
+                place.process.child.send_signal(9)
 
     def _own(self, lease: Lease) -> _Place | None:
         for place in (*self._places, self._quarantine):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -170,6 +171,7 @@ class Worker:
         await nudges.open(self._hear_of_queue)
         await requests.open(self._hear_of_requests)
         beating = asyncio.create_task(self._beat(lease))
+        living = asyncio.create_task(self._show_life())
         ready(lease)
         try:
             with kept_block_output():
@@ -178,7 +180,7 @@ class Worker:
         finally:
             self._ended.set()
             # Not cancelled: its thread would go on with a database that is about to be closed.
-            await beating
+            await asyncio.gather(beating, living)
             nudges.close()
             requests.close()
             await sides.close()
@@ -369,6 +371,13 @@ class Worker:
                 return
             except Unavailable as error:
                 log.warning("cannot beat, trying again: %s", error)
+
+    async def _show_life(self) -> None:
+        """Touch a file as long as the loop turns: for observers to tell a hanging process from a locked database."""
+        marks = marks_path(self._settings, os.getpid())
+        while not await self._ends_within(self._settings.executor_lease_seconds / _BEATS_PER_LEASE):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(marks)
 
     async def _ends_within(self, seconds: float) -> bool:
         try:

@@ -53,7 +53,7 @@ def _managed(folder: Path, url: str) -> Iterator[Managed]:
 BAD = ",".join(
     f"tests.bad_blocks:{name}"
     for name in ("LeakingBlock", "AbsurdBlock", "ForkingBlock", "SpawningBlock", "GigabyteBlock", "RawGigabyteBlock",
-                 "SegfaultBlock", "HangingBlock", "LeavingBlock", "DaemonBlock")
+                 "SegfaultBlock", "HangingBlock", "DaemonBlock")
 )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def orphans(living: set[int]) -> list[int]:
         ("ForkingBlock", f"more than {CHILDREN} processes"),
         ("SpawningBlock", f"more than {CHILDREN} processes"),
         ("SegfaultBlock", "signal 11 (SIGSEGV): a segmentation fault"),
-        ("LeavingBlock", "it ended itself with exit code 7"),
+        ("ExitingBlock", "it ended itself with exit code 7"),
         ("HangingBlock", "its loop hangs"),
     ],
 )

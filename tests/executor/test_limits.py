@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from autogpt_server.executor.child_count import ChildCount, TooManyChildren, count_children, has_children
+from autogpt_server.executor.confinement import COOKIE, executor_folder
 from autogpt_server.executor.exit_reasons import OUT_OF_MEMORY, exit_reason
 from autogpt_server.executor.leftovers import clear_away_all
 from autogpt_server.executor.memory import MemoryWatch
@@ -69,6 +70,26 @@ def test_folders_of_executors_that_are_gone_are_removed(tmp_path: Path) -> None:
     clear_away_all(settings, living=[1])
     assert not old.exists()
     assert ours.exists()
+
+
+def test_a_number_that_somebody_else_has_by_now_is_left_alone(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, "file:database.db")
+    stranger = subprocess.Popen(["sleep", "30"], start_new_session=True)
+    try:
+        folder = executor_folder(settings, stranger.pid)
+        folder.mkdir(parents=True)
+        ChildCount(folder / "children").claim(1_000)
+        left = subprocess.Popen(
+            ["sleep", "30"], start_new_session=True, env={COOKIE: str(folder), "PATH": "/bin:/usr/bin"}
+        )
+        clear_away_all(settings, living=[])
+        # Long before it would have ended by itself; whoever killed it may have taken its exit code.
+        left.wait(5)
+        assert not folder.exists()
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_what_is_gone_takes_nothing(tmp_path: Path) -> None:

@@ -46,13 +46,15 @@ class Victim:
         draft.write_text(how)
         draft.rename(self.points / f"{point}.1")
 
-    def wait_until_taken(self, point: str) -> None:
+    def wait_until_taken(self, point: str) -> list[int]:
+        """Wait until somebody has passed; returns the process ids."""
         end = time.monotonic() + load.PATIENCE
         while not (taken := list(self.points.glob(f"{point}.1.*"))):
             assert time.monotonic() < end, f"nobody passed {point}"
             time.sleep(0.01)
         for file in taken:
             file.unlink()
+        return [int(file.suffix[1:]) for file in taken]
 
     def open(self, gate: str) -> None:
         folder = self.server.data_dir / "files" / DEFAULT_USER_ID
@@ -236,6 +238,21 @@ def test_a_process_dies(victim: Victim, point: str) -> None:
     victim.check()
 
 
+@pytest.mark.parametrize("point", ["claim.written", "claim.committed", "node.ran", "record.written", "end.committed"])
+def test_an_executor_stands_still(victim: Victim, point: str) -> None:
+    """Also in the middle of a transaction, which on SQLite keeps everybody else from writing."""
+    victim.arm(point, "stop")
+    for graph_id in (victim.chain, victim.stream, victim.calling):
+        # Not patiently: the server may be unable to write until the process is killed.
+        victim.load.once("POST", f"/graphs/{graph_id}/execute", {})
+    (pid,) = victim.wait_until_taken(point)
+    victim.check()
+    end = time.monotonic() + load.PATIENCE
+    while psutil.pid_exists(pid):
+        assert time.monotonic() < end, "it was not killed"
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("point", ["claim.committed", "accept.committed", "node.ran"])
 def test_the_fork_server_dies(victim: Victim, point: str) -> None:
     submit_under(victim, point, "kill-parent")
@@ -277,13 +294,3 @@ def test_the_main_process_dies_and_executors_die_while_the_server_stops(empty_ur
             victim.open(gate)
         victim.check()
     assert_nothing_is_left(server)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database without tables for servers that the test starts itself."""
-    if request.param == "sqlite":
-        yield "file:database.db"
-    else:
-        with request.getfixturevalue("postgres_server").database() as url:
-            yield url

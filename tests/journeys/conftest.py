@@ -11,16 +11,6 @@ from running_server import Server, environment, running_server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database without tables, for servers that the test starts itself; the first one migrates it."""
-    if request.param == "sqlite":
-        yield "file:database.db"
-    else:
-        with request.getfixturevalue("postgres_server").database() as url:
-            yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
 def server(request: pytest.FixtureRequest) -> Server:
     """A running server that all tests share, once for each database."""
     return request.getfixturevalue(f"{request.param}_server")

@@ -203,7 +203,14 @@ def test_ctrl_c_leaves_the_execution_running_and_says_how_to_look_at_it(server, 
     (tmp_path / "waiting.json").write_text(json.dumps(waiting))
     arguments = command("run", "waiting.json", "--follow", "--url", server.url)
     process = subprocess.Popen(
-        arguments, env=server.env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        arguments,
+        env=server.env,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background has it ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     with process:
