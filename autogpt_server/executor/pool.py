@@ -314,12 +314,13 @@ class ExecutorPool:
                 place.life = (touched, time.monotonic())
 
     def _kill_hanging(self) -> None:
-        """Kill processes of ours whose loop has stood still for the time of a lease."""
+        """Kill processes of ours whose loop has stood still for so long that a full machine is no explanation."""
         self._note_life()
+        longest = 2 * self._settings.executor_lease_seconds + _PROMPT_SECONDS
         for place in (*self._places, self._quarantine):
             if place.process is None or place.life is None or not place.process.child.is_alive:
                 continue
-            if time.monotonic() - place.life[1] >= self._settings.executor_lease_seconds:
+            if time.monotonic() - place.life[1] >= longest:
                 place.killed_because = self._hangs()
                 log.warning("%s %d is killed: %s", place.process.name, place.process.child.pid, place.killed_because)
                 place.process.child.send_signal(9)
