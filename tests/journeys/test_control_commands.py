@@ -50,12 +50,13 @@ def until(server: Server, execution_id: str, status: str) -> None:
 
 
 def test_an_execution_is_paused_resumed_and_run_again(cli: Cli, server: Server, tmp_path: Path) -> None:
-    (tmp_path / "graph.json").write_text(json.dumps(waiting(2)))
+    # Long enough for a command to start on a busy machine.
+    (tmp_path / "graph.json").write_text(json.dumps(waiting(8)))
     execution_id = cli("run", "graph.json", "--priority", "5", "--key", "once").stdout.strip()
-    assert cli("run", "graph.json", "--priority", "5", "--key", "once").stdout.strip() == execution_id
     until(server, execution_id, "RUNNING")
 
     assert cli("execution", "pause", execution_id).stdout == "It will pause once its running nodes have ended.\n"
+    assert cli("run", "graph.json", "--priority", "5", "--key", "once").stdout.strip() == execution_id
     until(server, execution_id, "PAUSED")
     assert cli("execution", "pause", execution_id).stdout == "It is PAUSED.\n"
     assert cli("execution", "resume", execution_id).stdout in ("It is QUEUED.\n", "It is RUNNING.\n")
