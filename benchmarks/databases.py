@@ -80,7 +80,7 @@ def _fill(url: str, folder: Path, rows: int) -> None:
     seed(database, graph_id, [node["id"] for node in document["nodes"]], rows)
     finish = "PRAGMA wal_checkpoint(TRUNCATE)" if database.provider == "sqlite" else "VACUUM ANALYZE"
     with database.read() as connection:
-        connection.exec_driver_sql(finish)
+        connection.execute(finish)
     database.close()
 
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
-
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.model.ids import DEFAULT_USER_ID, node_execution_id
 
@@ -79,9 +78,9 @@ def _insert(
     names = ",".join(f'"{column}"' for column in columns)
     if database.provider == "sqlite":
         marks = ",".join("?" * len(columns))
-        connection.exec_driver_sql(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', list(rows))
+        connection.execute(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', list(rows))
         return
-    driver: Any = connection.connection.driver_connection
+    driver: Any = connection.driver_connection
     with driver.cursor() as cursor:
         # Their foreign keys are known to hold, and looking takes longer than writing.
         cursor.execute("SET LOCAL session_replication_role = replica")

@@ -36,7 +36,7 @@ def open_database(path: Path, mode: str) -> Database:
         writer.lock.hold = lambda seconds: contextlib.nullcontext()  # type: ignore[method-assign]
         # One thread, hence one connection in the pool: this replaces our handler on it.
         with database.read() as c:
-            c.exec_driver_sql("PRAGMA busy_timeout = 30000")
+            c.execute("PRAGMA busy_timeout = 30000")
     return database
 
 
@@ -48,7 +48,7 @@ def commit_batches(path: Path, mode: str, begin: float, seconds: float, results:
         batch = [(new_id(), execution, i, "COMPLETED", '{"a": 1, "b": 2}', '[["result", 3]]', 1) for i in range(BATCH)]
         start = time.perf_counter()
         with database.write() as c:
-            c.exec_driver_sql(NODE, batch)
+            c.execute(NODE, batch)
         waits.append(time.perf_counter() - start)
         rows += BATCH
     results.put(("batches", rows, waits))
@@ -61,7 +61,7 @@ def write_little(path: Path, mode: str, begin: float, seconds: float, results: Q
         time.sleep(GAP)
         start = time.perf_counter()
         with database.write() as c:
-            c.exec_driver_sql("INSERT INTO executions VALUES (?, 'QUEUED')", (new_id(),))
+            c.execute("INSERT INTO executions VALUES (?, 'QUEUED')", (new_id(),))
         waits.append(time.perf_counter() - start)
     results.put(("small", len(waits), waits))
 
@@ -74,11 +74,11 @@ def measure(mode: str, seconds: float) -> tuple[float, float]:
         path = Path(folder) / "benchmark.db"
         database = open_database(path, "file lock")
         with database.write() as c:
-            c.exec_driver_sql(
+            c.execute(
                 "CREATE TABLE nodes (id TEXT PRIMARY KEY NOT NULL, execution TEXT, sequence INT, status TEXT, "
                 "inputs TEXT, outputs TEXT, attempt INT, UNIQUE (execution, sequence))"
             )
-            c.exec_driver_sql("CREATE TABLE executions (id TEXT PRIMARY KEY NOT NULL, status TEXT)")
+            c.execute("CREATE TABLE executions (id TEXT PRIMARY KEY NOT NULL, status TEXT)")
         begin = time.time() + START_SECONDS
         targets = [commit_batches] * COMMITTERS + [write_little]
         processes = [spawn.Process(target=target, args=(path, mode, begin, seconds, results)) for target in targets]

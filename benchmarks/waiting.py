@@ -39,7 +39,7 @@ def wait_until_idle(database: Database) -> None:
     end = time.monotonic() + _LIMIT_SECONDS
     while time.monotonic() < end:
         with database.read() as connection:
-            if connection.exec_driver_sql(_UNFINISHED).first() is None:
+            if connection.execute(_UNFINISHED).first() is None:
                 return
         time.sleep(_LOOK_SECONDS)
     raise RuntimeError(f"executions still run after {_LIMIT_SECONDS} s")
@@ -53,6 +53,6 @@ def check_completed(database: Database, graph_id: str, ids: Sequence[str], node_
     """
     for text, wanted in ((_COMPLETED, len(ids)), (_NODES, node_executions)):
         with database.read() as connection:
-            found = connection.exec_driver_sql(database.sql(text), (min(ids), max(ids), graph_id)).scalar_one()
+            found = connection.execute(database.sql(text), (min(ids), max(ids), graph_id)).scalar_one()
         if found != wanted:
             raise RuntimeError(f"{found:,} of {wanted:,} are COMPLETED")

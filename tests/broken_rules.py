@@ -155,13 +155,13 @@ BROKEN_RULES = (
     ),
     BrokenRule(
         "events come in the order of the commits",
-        "autogpt_server/server/feed.py", "events.sort(key=lambda event: event.sequence)", "events.reverse()",
+        "autogpt_server/server/feed.py", "told.sort(key=lambda one: one[0])", "told.reverse()",
         ("tests/server/test_feed.py",),
     ),
     BrokenRule(
         "who comes back gets a whole revision",
         "autogpt_server/server/feed.py",
-        "is_last = i + 1 == len(events) or events[i + 1].sequence != event.sequence", "is_last = True",
+        "is_last = i + 1 == len(told) or told[i + 1][0] != revision", "is_last = True",
         ("tests/server/test_feed.py",),
     ),
     BrokenRule(

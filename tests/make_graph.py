@@ -87,7 +87,7 @@ def store_graph(database: Database, registry: BlockRegistry, graph: Graph, user_
     now = database.to_column(datetime.now(UTC))
     key = (graph.id, graph.version)
     with database.write() as c:
-        c.exec_driver_sql(
+        c.execute(
             database.sql(
                 'INSERT INTO "User" ("id","email","timezone","createdAt","updatedAt") VALUES (?,?,\'UTC\',?,?) '
                 "ON CONFLICT DO NOTHING"
@@ -95,14 +95,14 @@ def store_graph(database: Database, registry: BlockRegistry, graph: Graph, user_
             (user_id, f"{user_id}@localhost", now, now),
         )
         for block in registry:
-            c.exec_driver_sql(
+            c.execute(
                 database.sql(
                     'INSERT INTO "AgentBlock" ("name","id","inputSchema","outputSchema","createdAt","updatedAt") '
                     "VALUES (?,?,?,?,?,?) ON CONFLICT DO NOTHING"
                 ),
                 (block.name, block.id, dumps(block.input_schema), dumps(block.output_schema), now, now),
             )
-        c.exec_driver_sql(
+        c.execute(
             database.sql(
                 'INSERT INTO "AgentGraph" ("id","version","name","userId","isActive","policy","createdAt","updatedAt") '
                 "VALUES (?,?,?,?,?,?,?,?)"
@@ -110,7 +110,7 @@ def store_graph(database: Database, registry: BlockRegistry, graph: Graph, user_
             (*key, graph.name, user_id, graph.is_active, graph.policy.model_dump_json(), now, now),
         )
         for node in graph.nodes:
-            c.exec_driver_sql(
+            c.execute(
                 database.sql(
                     'INSERT INTO "AgentNode" '
                     '("agentGraphId","agentGraphVersion","id","agentBlockName","constantInput","policy") '
@@ -119,7 +119,7 @@ def store_graph(database: Database, registry: BlockRegistry, graph: Graph, user_
                 (*key, node.id, node.block_name, dumps(node.input_default), node.policy.model_dump_json()),
             )
         for link in graph.links:
-            c.exec_driver_sql(
+            c.execute(
                 database.sql(
                     'INSERT INTO "AgentNodeLink" ("agentGraphId","agentGraphVersion","id","agentNodeSourceId",'
                     '"sourceName","agentNodeSinkId","sinkName","isStatic") VALUES (?,?,?,?,?,?,?,?)'

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from sqlalchemy import Connection, Row
-
+from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
 from autogpt_server.model.turns import PARTS, QUARANTINE, Turns, Waiting, lane_of
 
@@ -70,7 +68,7 @@ class Looks:
 
     def look(self, c: Connection, limit: int) -> list[Waiting]:
         """Choose up to ``limit`` executions of what waits now, suspects left out, in the order of their turns."""
-        queue = [_waiting(row) for row in c.exec_driver_sql(_QUEUE).all()]
+        queue = [_waiting(row) for row in c.execute(_QUEUE).all()]
         if len(queue) <= _SHORT_QUEUE:
             lines = _by_line(one for one in queue if one.lane != QUARANTINE)
             heads = [line[0] for line in lines.values()]
@@ -114,27 +112,27 @@ class Looks:
         return Turns(heads, running, self._user_limit, read_line).choose(limit)
 
     def _heads(self, c: Connection, after: _Place) -> list[Waiting]:
-        rows = c.exec_driver_sql(self._db.sql(_HEADS), (after[0], after[1], after[0], _LINES)).all()
+        rows = c.execute(self._db.sql(_HEADS), (after[0], after[1], after[0], _LINES)).all()
         return [_waiting(row) for row in rows]
 
     def _line(self, c: Connection, head: Waiting, limit: int) -> list[Waiting]:
-        rows = c.exec_driver_sql(self._db.sql(_LINE), (head.lane, head.user_id, limit)).all()
+        rows = c.execute(self._db.sql(_LINE), (head.lane, head.user_id, limit)).all()
         return [_waiting(row) for row in rows]
 
     def _suspects(self, c: Connection, user_id: str) -> list[Waiting]:
-        rows = c.exec_driver_sql(self._db.sql(_SUSPECTS), (user_id, _MOST_SUSPECTS)).all()
+        rows = c.execute(self._db.sql(_SUSPECTS), (user_id, _MOST_SUSPECTS)).all()
         return [Waiting(r[0], *lane_of(r[5], r[2] or None, r[6]), r[3], r[4]) for r in rows]
 
     def _running(self, c: Connection) -> Counter[_Place]:
         """Count what runs by lane and user; what runs in quarantine counts where it came from."""
         running: Counter[_Place] = Counter()
-        rows = c.exec_driver_sql(_RUNNING).all()
+        rows = c.execute(_RUNNING).all()
         for lane, user_id, count in rows:
             if lane != QUARANTINE:
                 running[lane, user_id] += count
         if len(running) == len(rows):
             return running
-        for graph_id, lane_limit, depth, user_id in c.exec_driver_sql(_SUSPECTS_RUNNING).all():
+        for graph_id, lane_limit, depth, user_id in c.execute(_SUSPECTS_RUNNING).all():
             running[lane_of(graph_id, lane_limit or None, depth)[0], user_id] += 1
         return running
 
@@ -146,5 +144,5 @@ def _by_line(waiting: Iterable[Waiting]) -> dict[_Place, list[Waiting]]:
     return lines
 
 
-def _waiting(row: Row[*tuple[Any, ...]]) -> Waiting:
+def _waiting(row: Row) -> Waiting:
     return Waiting(row[0], row[1], row[2], row[3], row[4])

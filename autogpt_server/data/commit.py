@@ -16,8 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sqlalchemy import Connection
-
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.errors import Unavailable
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
-
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database, is_deadlock
 from autogpt_server.data.release import end_running_nodes
 from autogpt_server.errors import ConflictError, ExecutionNotFound, Unavailable
@@ -102,9 +101,9 @@ class Controls:
 
     def _reach_once(self, user_id: str, execution_id: str, move: _Move) -> Reached:
         with self._db.write() as c:
-            owner = c.exec_driver_sql(
+            owner = c.execute(
                 self._db.sql('SELECT "userId" FROM "AgentGraphExecution" WHERE "id" = ?'), (execution_id,)
-            ).scalar_one_or_none()
+            ).scalar()
             if owner != user_id:
                 raise ExecutionNotFound(execution_id)
             changed: list[str] = []
@@ -117,11 +116,11 @@ class Controls:
                 if move(c, row):
                     changed.append(current)
                     ended += move == self._stop and row.status is not ExecutionStatus.RUNNING
-                for part in c.exec_driver_sql(
+                for part in c.execute(
                     self._db.sql('SELECT "id" FROM "AgentGraphExecution" WHERE "parentExecutionId" = ?'), (current,)
                 ).scalars():
                     heapq.heappush(pending, part)
-            status = c.exec_driver_sql(
+            status = c.execute(
                 self._db.sql('SELECT "status" FROM "AgentGraphExecution" WHERE "id" = ?'), (execution_id,)
             ).scalar_one()
             crash_point("stop.written")
@@ -131,7 +130,7 @@ class Controls:
     def _lock(self, c: Connection, execution_id: str, *, is_named: bool) -> _Row:
         """Read a row that nobody changes before our commit; nor does it get a part that we do not see."""
         lock = " FOR UPDATE" if self._db.provider == "postgresql" else ""
-        row = c.exec_driver_sql(self._db.sql(_ROW.format(lock=lock)), (execution_id,)).one()
+        row = c.execute(self._db.sql(_ROW.format(lock=lock)), (execution_id,)).one()
         return _Row(row[0], ExecutionStatus(row[1]), row[2] is not None, row[3], row[4] is not None, row[5], is_named)
 
     def _stop(self, c: Connection, row: _Row) -> bool:
@@ -186,7 +185,7 @@ class Controls:
         text = (
             f'UPDATE "AgentGraphExecution" SET {what}, "revision" = "revision" + 1 WHERE "id" = ? RETURNING "revision"'
         )
-        return c.exec_driver_sql(self._db.sql(text), (*values, row.id)).scalar_one()
+        return c.execute(self._db.sql(text), (*values, row.id)).scalar_one()
 
     def _now(self) -> Any:
         return self._db.to_column(clock.now())

@@ -6,18 +6,18 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import Engine, QueuePool, create_engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from autogpt_server.data import sqlite
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.file_lock import FileLock
 from autogpt_server.data.urls import DatabaseUrl, parse_database_url
 from autogpt_server.errors import Unavailable
@@ -51,10 +51,10 @@ class Database:
         pool: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": _POOL_SECONDS}
         if url.path is None:
             self._engine, self._writer = _postgresql_engine(url, pool), None
-            self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         else:
             self._engine, self._writer = _sqlite_engine(url.path, pool), _SqliteWriter(url.path)
-            self._reading = self._engine
+        #: The driver's module, which has the classes of its errors.
+        self.driver: Any = self._engine.dialect.loaded_dbapi
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Database:
@@ -96,15 +96,21 @@ class Database:
     def read(self) -> Generator[Connection]:
         """Lend a connection on which every statement sees what is committed when it starts.
 
-        Fetch all rows inside the block and keep it for less than a second: an unfinished statement keeps SQLite
-        from shortening its WAL.
+        Keep it for less than a second: others may wait for it.
 
         Raises:
             Unavailable: The database is away.
         """
         self._check_process()
-        with _outages(), self._reading.connect() as connection:
-            yield connection
+        with self._lend() as connection:
+            driver_connection = connection.driver_connection
+            if self._writer is None:
+                driver_connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if self._writer is None and not driver_connection.closed:
+                    driver_connection.autocommit = False
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Generator[Connection]:
@@ -121,15 +127,43 @@ class Database:
                 nobody knows whether that took effect; make what you write safe to repeat.
         """
         self._check_process()
-        with _outages():
-            if self._writer is None:
-                with self._engine.begin() as connection:
-                    if not durable:
-                        connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
-                    yield connection
-            else:
-                with self._writer.transaction(self._engine, durable=durable) as connection:
-                    yield connection
+        if self._writer is not None:
+            with self._writer.transaction(self._lend, durable=durable) as connection:
+                yield connection
+            return
+        with self._lend() as connection:
+            # The driver begins by itself.
+            if not durable:
+                connection.execute("SET LOCAL synchronous_commit TO off")
+            yield connection
+            connection.driver_connection.commit()
+
+    @contextmanager
+    def _lend(self) -> Generator[Connection]:
+        """Lend a pooled connection; what was not committed is undone when it comes back."""
+        try:
+            pooled = self._engine.raw_connection()
+            try:
+                yield Connection(pooled.driver_connection)
+            except self.driver.Error as error:
+                if self._engine.dialect.is_disconnect(error, pooled, None):
+                    pooled.invalidate(error)
+                raise
+            finally:
+                pooled.close()
+        except self.driver.Error as error:
+            if not self._is_outage(error):
+                raise
+            raise Unavailable(f"the database does not answer: {error}") from error
+        except PoolTimeout as error:
+            raise Unavailable("all connections to the database are in use") from error
+
+    def _is_outage(self, error: Exception) -> bool:
+        code: int | None = getattr(error, "sqlite_errorcode", None)
+        if code is None:
+            return isinstance(error, self.driver.OperationalError | self.driver.InterfaceError)
+        # The low byte of an extended result code is the plain one.
+        return code & 0xFF in _SQLITE_OUTAGES
 
     def close(self) -> None:
         self._engine.dispose()
@@ -150,22 +184,25 @@ class _SqliteWriter:
         self._turn = threading.Lock()
 
     @contextmanager
-    def transaction(self, engine: Engine, *, durable: bool) -> Generator[Connection]:
+    def transaction(
+        self, lend: Callable[[], AbstractContextManager[Connection]], *, durable: bool
+    ) -> Generator[Connection]:
         if not self._turn.acquire(timeout=LOCK_SECONDS):
             raise Unavailable(f"another thread has been writing for {LOCK_SECONDS:g} s")
         try:
             # The connection comes before the lock, so that nobody holds that while the pool is empty; and after the
             # turn, so that waiting writers do not empty the pool.
-            with engine.connect() as connection, self.lock.hold(LOCK_SECONDS), _syncing(connection, durable):
+            with lend() as connection, self.lock.hold(LOCK_SECONDS), _syncing(connection, durable):
+                driver_connection = connection.driver_connection
                 # Still waits for whoever cannot take the file lock, such as the query engine.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                driver_connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield connection
-                    connection.commit()
+                    driver_connection.commit()
                 except BaseException:
-                    connection.rollback()
+                    driver_connection.rollback()
                     raise
-                self._wal_limit.after_commit(connection.connection.driver_connection)
+                self._wal_limit.after_commit(driver_connection)
         finally:
             self._turn.release()
 
@@ -175,7 +212,7 @@ def _syncing(connection: Connection, durable: bool) -> Generator[None]:
     if durable:
         yield
         return
-    driver_connection: Any = connection.connection.driver_connection
+    driver_connection = connection.driver_connection
     driver_connection.execute("PRAGMA synchronous=NORMAL")
     try:
         yield
@@ -208,28 +245,6 @@ def _percent_placeholders(text: str) -> str:
     return _QUOTED_OR_SPECIAL.sub(replace, text)
 
 
-@contextmanager
-def _outages() -> Generator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        if not _is_outage(error):
-            raise
-        raise Unavailable(f"the database does not answer: {error.orig}") from error
-    except PoolTimeout as error:
-        raise Unavailable("all connections to the database are in use") from error
-
-
 def is_deadlock(error: Unavailable) -> bool:
     """Tell whether PostgreSQL broke a transaction off because it and another waited for each other: try it again."""
-    return getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == "40P01"
-
-
-def _is_outage(error: DBAPIError) -> bool:
-    if error.connection_invalidated:
-        return True
-    code: int | None = getattr(error.orig, "sqlite_errorcode", None)
-    if code is None:
-        return isinstance(error, OperationalError | InterfaceError)
-    # The low byte of an extended result code is the plain one.
-    return code & 0xFF in _SQLITE_OUTAGES
+    return getattr(error.__cause__, "sqlstate", None) == "40P01"

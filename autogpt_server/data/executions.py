@@ -9,12 +9,11 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Row
-
+from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
 from autogpt_server.data.pages import Page, decode_cursor, encode_cursor
 from autogpt_server.errors import ExecutionNotFound, InvalidError, Problem
-from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeExecution, NodeOutput, Outputs
+from autogpt_server.model.execution import ExecutionStatus, GraphExecution, LogEntry, NodeExecution, NodeOutput, Outputs
 from autogpt_server.model.jsonvalue import loads
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ FROM "AgentNodeOutput" o JOIN "AgentNodeExecution" n ON n."id" = o."agentNodeExe
 WHERE o."agentGraphExecutionId" = ? AND o."number" > ? AND o."revision" > ? AND o."revision" <= ? ORDER BY o."number"
 """
 
-AnyRow = Row[*tuple[Any, ...]]
+AnyRow = Row
 
 _NO_OUTPUTS: Mapping[str, Outputs] = MappingProxyType({})
 
@@ -97,7 +96,7 @@ class Executions:
             ExecutionNotFound: Unknown, or another user's.
         """
         with self._db.read() as c:
-            row = c.exec_driver_sql(self._db.sql(_EXECUTION + ' AND "userId" = ?'), (execution_id, user_id)).first()
+            row = c.execute(self._db.sql(_EXECUTION + ' AND "userId" = ?'), (execution_id, user_id)).first()
         if row is None:
             raise ExecutionNotFound(execution_id)
         return self._graph_execution(row)
@@ -115,20 +114,20 @@ class Executions:
             f'SELECT {_GRAPH_COLUMNS} FROM "AgentGraphExecution" WHERE {" AND ".join(where)} ORDER BY "id" DESC LIMIT ?'
         )
         with self._db.read() as c:
-            rows = c.exec_driver_sql(self._db.sql(text), (*values, limit + 1)).all()
+            rows = c.execute(self._db.sql(text), (*values, limit + 1)).all()
         items = [self._graph_execution(row) for row in rows[:limit]]
         return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
 
     def recent(self, user_id: str, graph_id: str, limit: int) -> Sequence[Standing]:
         """Read how the latest executions of a graph stand, the newest first."""
         with self._db.read() as c:
-            rows = c.exec_driver_sql(self._db.sql(_RECENT), (graph_id, user_id, limit)).all()
+            rows = c.execute(self._db.sql(_RECENT), (graph_id, user_id, limit)).all()
         return [Standing(row[0], ExecutionStatus(row[1]), row[2]) for row in rows]
 
     def ids_after(self, user_id: str, graph_id: str, after: str, limit: int) -> Sequence[str]:
         """Read the ids of a graph's executions that sort after a text, in order."""
         with self._db.read() as c:
-            return c.exec_driver_sql(self._db.sql(_IDS_AFTER), (graph_id, user_id, after, limit)).scalars().all()
+            return c.execute(self._db.sql(_IDS_AFTER), (graph_id, user_id, after, limit)).scalars()
 
     def node_executions(self, execution_id: str, *, limit: int, cursor: str | None = None) -> Page[NodeExecution]:
         """Read a page of an execution's nodes in the order in which they ended; those still running come last."""
@@ -137,12 +136,12 @@ class Executions:
         with self._db.read() as c:
             if isinstance(after, int) and 0 <= after <= _MAX_SEQUENCE:
                 text = _NODES + ' AND "sequence" > ? ORDER BY "sequence" LIMIT ?'
-                rows += c.exec_driver_sql(self._db.sql(text), (execution_id, after, limit + 1)).all()
+                rows += c.execute(self._db.sql(text), (execution_id, after, limit + 1)).all()
                 after = ""
             if len(rows) <= limit:
                 text = _NODES + ' AND "sequence" IS NULL AND "id" > ? ORDER BY "id" LIMIT ?'
                 missing = limit + 1 - len(rows)
-                rows += c.exec_driver_sql(self._db.sql(text), (execution_id, _one_text(after), missing)).all()
+                rows += c.execute(self._db.sql(text), (execution_id, _one_text(after), missing)).all()
             streamed = self._streamed(c, execution_id, rows)
         items = [self._node_execution(row, streamed) for row in rows[:limit]]
         if len(rows) <= limit:
@@ -153,7 +152,7 @@ class Executions:
     def history(self, execution_id: str) -> list[NodeExecution]:
         """Read every recorded end of an execution, by sequence."""
         with self._db.read() as c:
-            rows = c.exec_driver_sql(
+            rows = c.execute(
                 self._db.sql(_NODES + ' AND "sequence" IS NOT NULL ORDER BY "sequence"'), (execution_id,)
             ).all()
         return [self._node_execution(row) for row in rows]
@@ -166,7 +165,7 @@ class Executions:
         """
         with self._db.read() as c:
             text = self._db.sql('SELECT "revision" FROM "AgentGraphExecution" WHERE "id" = ?')
-            found = c.exec_driver_sql(text, (execution_id,)).scalar_one_or_none()
+            found = c.execute(text, (execution_id,)).scalar()
         if found is None:
             raise ExecutionNotFound(execution_id)
         return found
@@ -187,7 +186,7 @@ class Executions:
             ExecutionNotFound: There is none of this id.
         """
         with self._db.read() as c:
-            row = c.exec_driver_sql(self._db.sql(_EXECUTION), (execution_id,)).first()
+            row = c.execute(self._db.sql(_EXECUTION), (execution_id,)).first()
             if row is None:
                 raise ExecutionNotFound(execution_id)
             execution = self._graph_execution(row)
@@ -195,15 +194,13 @@ class Executions:
                 return Changes(execution, [], [], execution.revision)
             # Never beyond the execution's own revision: a commit may have come between the two reads.
             text = _NODES + ' AND "revision" > ? AND "revision" <= ? ORDER BY "revision","sequence" LIMIT ?'
-            rows = c.exec_driver_sql(
-                self._db.sql(text), (execution_id, after, execution.revision, MAX_CHANGES + 1)
-            ).all()
+            rows = c.execute(self._db.sql(text), (execution_id, after, execution.revision, MAX_CHANGES + 1)).all()
             if len(rows) > MAX_CHANGES:
                 rows = self._whole_revisions(c, execution_id, rows)
                 revision = rows[-1][9]
             else:
                 revision = execution.revision
-            outputs = c.exec_driver_sql(self._db.sql(_OUTPUTS), (execution_id, after_output, after, revision)).all()
+            outputs = c.execute(self._db.sql(_OUTPUTS), (execution_id, after_output, after, revision)).all()
         return Changes(
             execution,
             [self._node_execution(r) for r in rows],
@@ -217,14 +214,14 @@ class Executions:
         if whole:
             return whole
         text = _NODES + ' AND "revision" = ? ORDER BY "sequence"'
-        return c.exec_driver_sql(self._db.sql(text), (execution_id, last)).all()
+        return c.execute(self._db.sql(text), (execution_id, last)).all()
 
     def _streamed(self, c: Connection, execution_id: str, rows: Sequence[AnyRow]) -> dict[str, Outputs]:
         """Read what nodes that run have streamed so far, by node execution; a row has its outputs from its end on."""
         found: dict[str, list[tuple[str, Any]]] = {row[0]: [] for row in rows if row[3] is None}
         if not found:
             return {}
-        for owner, pin, value in c.exec_driver_sql(self._db.sql(_STREAMED), (execution_id,)):
+        for owner, pin, value in c.execute(self._db.sql(_STREAMED), (execution_id,)):
             if owner in found:
                 found[owner].append((pin, loads(value)))
         return {owner: tuple(pairs) for owner, pairs in found.items()}
@@ -235,7 +232,7 @@ class Executions:
             return {}
         marks = ",".join("?" * len(execution_ids))
         with self._db.read() as c:
-            rows = c.exec_driver_sql(
+            rows = c.execute(
                 self._db.sql(f'SELECT "id","status" FROM "AgentGraphExecution" WHERE "id" IN ({marks})'),
                 tuple(execution_ids),
             ).all()
@@ -276,9 +273,9 @@ class Executions:
             sequence=row[3],
             status=ExecutionStatus(row[4]),
             input_data=loads(row[5]),
-            output_data=tuple((pin, value) for pin, value in loads(row[6]))
-            if row[6] is not None
-            else streamed.get(row[0], ()),
+            output_data=streamed.get(row[0], ())
+            if row[6] is None
+            else tuple((pin, value) for pin, value in loads(row[6])),
             error=row[7],
             attempt=row[8],
             revision=row[9],
@@ -286,7 +283,7 @@ class Executions:
             started_at=self._db.from_column(row[11]),
             ended_at=self._db.from_column(row[12]),
             tries=row[13],
-            logs=tuple(loads(row[14])) if row[14] is not None else (),
+            logs=() if row[14] is None else tuple(LogEntry(**entry) for entry in loads(row[14])),
         )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.errors import GraphNotFound
 from autogpt_server.model.graph import Graph, Link, Node
@@ -47,7 +46,7 @@ def _find(database: Database, connection: Connection, wanted: Wanted) -> int | N
     which = '"isActive" = ?' if wanted.version is None else '"version" = ?'
     text = f'SELECT "version" FROM "AgentGraph" WHERE "id" = ? AND "userId" = ? AND "deletedAt" IS NULL AND {which}'
     value = True if wanted.version is None else wanted.version
-    return connection.exec_driver_sql(database.sql(text), (wanted.graph_id, wanted.user_id, value)).scalar()
+    return connection.execute(database.sql(text), (wanted.graph_id, wanted.user_id, value)).scalar()
 
 
 def load_version(database: Database, graph_id: str, version: int) -> Graph:
@@ -58,7 +57,7 @@ def load_version(database: Database, graph_id: str, version: int) -> Graph:
     """
     key = (graph_id, version)
     with database.read() as c:
-        head = c.exec_driver_sql(
+        head = c.execute(
             database.sql(
                 'SELECT "name","description","isActive","isTemplate","policy" FROM "AgentGraph" '
                 'WHERE "id" = ? AND "version" = ?'
@@ -67,7 +66,7 @@ def load_version(database: Database, graph_id: str, version: int) -> Graph:
         ).first()
         if head is None:
             raise GraphNotFound(graph_id, version)
-        nodes = c.exec_driver_sql(
+        nodes = c.execute(
             database.sql(
                 'SELECT n."id", b."id", n."agentBlockName", n."constantInput", n."policy" FROM "AgentNode" n '
                 'JOIN "AgentBlock" b ON b."name" = n."agentBlockName" '
@@ -75,7 +74,7 @@ def load_version(database: Database, graph_id: str, version: int) -> Graph:
             ),
             key,
         ).all()
-        links = c.exec_driver_sql(
+        links = c.execute(
             database.sql(
                 'SELECT "id","agentNodeSourceId","sourceName","agentNodeSinkId","sinkName","isStatic" '
                 'FROM "AgentNodeLink" WHERE "agentGraphId" = ? AND "agentGraphVersion" = ?'

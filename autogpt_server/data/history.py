@@ -46,8 +46,8 @@ def read_history(db: Database, execution_id: str) -> History:
         Unavailable: The database is away.
     """
     with db.read() as c:
-        nodes = c.exec_driver_sql(db.sql(_NODES), (execution_id,)).all()
-        outputs = c.exec_driver_sql(db.sql(_OUTPUTS), (execution_id,)).all()
+        nodes = c.execute(db.sql(_NODES), (execution_id,)).all()
+        outputs = c.execute(db.sql(_OUTPUTS), (execution_id,)).all()
     node_ids = {row[0]: row[1] for row in nodes}
     ends: list[NodeEnd] = []
     unfinished: dict[int, Unfinished] = {}

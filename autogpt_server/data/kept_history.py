@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
-
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.model.ids import node_execution_id
 from autogpt_server.model.jsonvalue import dumps
@@ -58,9 +57,9 @@ def copy_kept(db: Database, c: Connection, original_id: str, execution_id: str, 
         for number, output in kept.outputs
     ]
     if ends:
-        c.exec_driver_sql(_insert(db, _ENDS, "text"), (execution_id, dumps(ends)))
+        c.execute(_insert(db, _ENDS, "text"), (execution_id, dumps(ends)))
     if outputs:
-        c.exec_driver_sql(_insert(db, _OUTPUTS, "int"), (execution_id, dumps(outputs), original_id))
+        c.execute(_insert(db, _OUTPUTS, "int"), (execution_id, dumps(outputs), original_id))
 
 
 def _insert(db: Database, text: str, old_type: str) -> str:

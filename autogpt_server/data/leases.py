@@ -12,9 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from autogpt_server.data.commit import LeaseLost
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.data.release import count_stopped, end_running_nodes, release
 from autogpt_server.model import clock
@@ -90,11 +89,11 @@ class Leases:
         """Take a new lease.  Sweeps away those that were lost and own nothing any more."""
         lease = Lease(new_id(), 1)
         with self._db.write() as c:
-            c.exec_driver_sql(
+            c.execute(
                 'DELETE FROM "Executor" WHERE "epoch" > 1 AND "id" NOT IN '
                 '(SELECT "executor" FROM "AgentGraphExecution" WHERE "status" = \'RUNNING\' AND "executor" IS NOT NULL)'
             )
-            c.exec_driver_sql(
+            c.execute(
                 self._db.sql(
                     'INSERT INTO "Executor" ("id","epoch","beat","host","pid","startedAt") VALUES (?,?,0,?,?,?)'
                 ),
@@ -110,26 +109,30 @@ class Leases:
         Raises:
             LeaseLost: It does not; the caller must roll back and stop.
         """
-        changed = connection.exec_driver_sql(
+        changed = connection.execute(
             self._db.sql('UPDATE "Executor" SET "beat" = "beat" + 1 WHERE "id" = ? AND "epoch" = ?'),
             (lease.id, lease.epoch),
         ).rowcount
         if changed == 0:
             raise LeaseLost(lease.id)
 
+    def is_held(self, connection: Connection, lease: Lease) -> bool:
+        """Tell whether nobody has given the owner up, and let nobody do so before the end of this transaction."""
+        lock = " FOR SHARE" if self._db.provider == "postgresql" else ""
+        text = self._db.sql(f'SELECT 1 FROM "Executor" WHERE "id" = ? AND "epoch" = ?{lock}')
+        return connection.execute(text, (lease.id, lease.epoch)).first() is not None
+
     def holders(self) -> dict[Lease, Holder]:
         """Read every lease that was not lost.  Observers time unchanged beats with their own clock."""
         with self._db.read() as c:
-            rows = c.exec_driver_sql('SELECT "id","epoch","host","pid","beat" FROM "Executor" WHERE "epoch" = 1').all()
+            rows = c.execute('SELECT "id","epoch","host","pid","beat" FROM "Executor" WHERE "epoch" = 1').all()
         return {Lease(row[0], row[1]): Holder(row[2], row[3], row[4]) for row in rows}
 
     def end(self, lease: Lease) -> None:
         """Give a lease back at an orderly stop.  What its owner left RUNNING is queued again with it."""
         with self._db.write() as c:
             released = release(self._db, c, '"executor" = ?', (lease.id,))
-            c.exec_driver_sql(
-                self._db.sql('DELETE FROM "Executor" WHERE "id" = ? AND "epoch" = ?'), (lease.id, lease.epoch)
-            )
+            c.execute(self._db.sql('DELETE FROM "Executor" WHERE "id" = ? AND "epoch" = ?'), (lease.id, lease.epoch))
             crash_point("lease.end_written")
         crash_point("lease.end_committed")
         count_stopped(released)
@@ -152,7 +155,7 @@ class Leases:
         orphaned = '"executor" NOT IN (SELECT "id" FROM "Executor")'
         with self._db.read() as c:
             look = f'SELECT 1 FROM "AgentGraphExecution" WHERE "status" = \'RUNNING\' AND {orphaned} LIMIT 1'
-            if c.exec_driver_sql(look).first() is None:
+            if c.execute(look).first() is None:
                 return 0
         with self._db.write() as c:
             return len(release(self._db, c, orphaned))
@@ -183,14 +186,14 @@ class Leases:
         for suspect in suspects:
             by_execution.setdefault(suspect.execution_id, []).append(suspect)
         with self._db.write() as c:
-            fenced = c.exec_driver_sql(
+            fenced = c.execute(
                 self._db.sql('UPDATE "Executor" SET "epoch" = "epoch" + 1 WHERE "id" = ? AND "epoch" = ?'),
                 (lease.id, lease.epoch),
             ).rowcount
             if fenced == 0:
                 return Rescued(0, ())
             crash_point("rescue.fenced")
-            rows = c.exec_driver_sql(
+            rows = c.execute(
                 self._db.sql(
                     'SELECT "id","deaths","attempt" FROM "AgentGraphExecution" '
                     'WHERE "status" = \'RUNNING\' AND "executor" = ?'
@@ -206,7 +209,7 @@ class Leases:
             for execution_id in parked:
                 self._park(c, execution_id, by_execution.get(execution_id, []), max_deaths, reason)
             for execution_id in blamed.difference(parked):
-                c.exec_driver_sql(
+                c.execute(
                     self._db.sql('UPDATE "AgentGraphExecution" SET "deaths" = "deaths" + 1, "lane" = ? WHERE "id" = ?'),
                     (QUARANTINE, execution_id),
                 )
@@ -222,7 +225,7 @@ class Leases:
         now = self._db.to_column(clock.now())
         running = ", ".join(str(suspect) for suspect in suspects) or "no node's own code"
         error = f"The executor process died {deaths} times while this ran ({reason}); running then: {running}."
-        row = c.exec_driver_sql(
+        row = c.execute(
             self._db.sql(
                 'UPDATE "AgentGraphExecution" SET "status" = \'FAILED\', "deaths" = ?, "error" = ?, "endedAt" = ?, '
                 '"revision" = "revision" + 1 WHERE "id" = ? RETURNING "revision", "attempt"'
@@ -231,7 +234,7 @@ class Leases:
         ).one()
         for suspect in suspects:
             # Trivial blocks have no row while they run.
-            c.exec_driver_sql(
+            c.execute(
                 self._db.sql(
                     'INSERT INTO "AgentNodeExecution" ("id","agentGraphExecutionId","agentNodeId","status","inputData",'
                     '"attempt","revision","startedAt") VALUES (?,?,?,\'RUNNING\',\'{}\',?,?,?) ON CONFLICT DO NOTHING'

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from sqlalchemy import Connection
-
 from autogpt_server.data.accepting import Accepted, Submission
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.records import Record
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.telemetry import counting

@@ -7,8 +7,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection
-
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.model.jsonvalue import dumps
 
@@ -92,13 +91,13 @@ def write_node_rows(db: Database, c: Connection, rows: list[Columns]) -> None:
         return
     if db.provider == "postgresql":
         text = dumps([dict(zip(_KEYS, row, strict=True)) for row in rows])
-        c.exec_driver_sql(db.sql(_FROM_JSON), (text,))
+        c.execute(db.sql(_FROM_JSON), (text,))
         return
     start = 0
     for size in _SIZES:
         text = _insert(size)
         while len(rows) - start >= size:
-            c.exec_driver_sql(text, tuple(chain.from_iterable(rows[start : start + size])))
+            c.execute(text, tuple(chain.from_iterable(rows[start : start + size])))
             start += size
 
 

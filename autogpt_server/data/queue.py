@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row
-
 from autogpt_server.data.claims import Looks
+from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
 from autogpt_server.data.leases import Lease, Leases
 from autogpt_server.data.release import count_stopped, release
@@ -65,6 +64,8 @@ class Claimed:
     elapsed_seconds: float = 0.0
     #: Whether it took over recorded ends of another execution.
     is_rerun: bool = False
+    #: Whether it was claimed with its acceptance, while nothing else waited.
+    is_handed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,14 @@ SELECT "id","status","stopRequestedAt","pauseRequestedAt" FROM "AgentGraphExecut
 WHERE "id" IN ({marks}) ORDER BY "id"{lock}
 """
 
-# Materialized: PostgreSQL would otherwise be free to look for the oldest again for every row.
+# Materialized: PostgreSQL would otherwise be free to look for the oldest again for every row.  And the status is asked
+# for there alone, where the rows are locked: asked for below as well, PostgreSQL goes through all that is queued for
+# each of them, as long as its statistics are from a time when little was.
 _CLAIM = """
 WITH "due" AS MATERIALIZED (SELECT "id" FROM "AgentGraphExecution" WHERE "status" = 'QUEUED' AND {which}{skip_locked})
 UPDATE "AgentGraphExecution" SET "status" = 'RUNNING', "executor" = ?, "attempt" = "attempt" + 1,
 "revision" = "revision" + 1, "startedAt" = COALESCE("startedAt", ?)
-WHERE "status" = 'QUEUED' AND "id" IN (SELECT "id" FROM "due")
+WHERE "id" IN (SELECT "id" FROM "due")
 RETURNING "id","agentGraphId","agentGraphVersion","userId","inputs","attempt","depth","laneLimit","priority",
 "startedAt","pausedMilliseconds","rerunOfId"
 """
@@ -108,10 +111,18 @@ UPDATE "AgentGraphExecution" SET "status" = 'FAILED', "executor" = NULL, "error"
 """
 _FIRST_OF_LINE = '"lane" = ? AND "userId" = ? ORDER BY "priority" DESC, "id" LIMIT ?'
 
+# The first of all that waits, as long as it is the only one: nobody's turn is taken, and no limit is there to keep.
+_HAND_OVER = """
+UPDATE "AgentGraphExecution" SET "status" = 'RUNNING', "executor" = ?, "attempt" = "attempt" + 1,
+"revision" = "revision" + 1, "startedAt" = ?
+WHERE "id" = ? AND "status" = 'QUEUED'
+AND NOT EXISTS (SELECT 1 FROM "AgentGraphExecution" WHERE "status" = 'QUEUED' AND "id" <> ?)
+"""
+
 #: Names the advisory lock under which executions are claimed that a limit allows.
 _LIMITS_LOCK = 0x6C696D697473
 
-AnyRow = Row[*tuple[Any, ...]]
+AnyRow = Row
 
 
 class ExecutionQueue:
@@ -144,7 +155,7 @@ class ExecutionQueue:
         beginnings = self._beginnings(connection, {e.parent_execution_id for e in every if e.parent_execution_id})
         statuses = [beginnings.get(e.parent_execution_id or "", ExecutionStatus.QUEUED) for e in every]
         rows = [_row(e, status, now) for e, status in zip(every, statuses, strict=True)]
-        connection.exec_driver_sql(self._db.sql(_ACCEPT), rows)
+        connection.execute(self._db.sql(_ACCEPT), rows)
         crash_point("accept.written")
         accepted = ((e.id, status) for e, status in zip(every, statuses, strict=True))
         firsts = _Firsts(self._db, connection, batches)
@@ -161,7 +172,7 @@ class ExecutionQueue:
         lock = " FOR SHARE" if self._db.provider == "postgresql" else ""
         text = _PARENTS.format(marks=",".join("?" * len(ids)), lock=lock)
         beginnings: dict[str, ExecutionStatus] = {}
-        for row in c.exec_driver_sql(self._db.sql(text), tuple(ids)).all():
+        for row in c.execute(self._db.sql(text), tuple(ids)).all():
             status = ExecutionStatus(row[1])
             if status.is_final or row[2] is not None:
                 beginnings[row[0]] = ExecutionStatus.TERMINATED
@@ -217,7 +228,7 @@ class ExecutionQueue:
             except ValueError as error:
                 log.error("the inputs of execution %s cannot be read; it ends FAILED", row[0])
                 reason = f"The stored inputs cannot be read: {error}"
-                c.exec_driver_sql(self._db.sql(_GIVE_UP), (reason, self._db.to_column(clock.now()), row[0]))
+                c.execute(self._db.sql(_GIVE_UP), (reason, self._db.to_column(clock.now()), row[0]))
         return claimed
 
     def _look(self, c: Connection, limit: int, suspects: bool) -> list[Waiting]:
@@ -225,7 +236,7 @@ class ExecutionQueue:
 
     def _lock_limits(self, c: Connection) -> None:
         if self._db.provider == "postgresql":
-            c.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LIMITS_LOCK,))
+            c.execute("SELECT pg_advisory_xact_lock(%s)", (_LIMITS_LOCK,))
 
     def _take(self, c: Connection, lease: Lease, chosen: list[Waiting]) -> Sequence[AnyRow]:
         """Claim exactly what was chosen, but for what somebody else is just stopping or pausing."""
@@ -244,7 +255,7 @@ class ExecutionQueue:
     def _claim_rows(self, c: Connection, lease: Lease, which: str, *values: Any) -> Sequence[AnyRow]:
         skip_locked = " FOR UPDATE SKIP LOCKED" if self._db.provider == "postgresql" else ""
         text = self._db.sql(_CLAIM.format(which=which, skip_locked=skip_locked))
-        return c.exec_driver_sql(text, (*values, lease.id, self._db.to_column(clock.now()))).all()
+        return c.execute(text, (*values, lease.id, self._db.to_column(clock.now()))).all()
 
     def _claimed(self, row: AnyRow) -> Claimed:
         is_limited = self._looks.has_limit(row[7])
@@ -264,6 +275,21 @@ class ExecutionQueue:
         """Tell whether an execution waits that must run alone, and that may start now."""
         with self._db.read() as c:
             return bool(self._looks.look_for_suspects(c, 1))
+
+    def hand_over(self, connection: Connection, lease: Lease, execution_id: str) -> bool:
+        """Claim for an executor that offered its lease what was accepted in this same transaction.
+
+        Only for an execution that no limit is about.  Nothing happens where another one waits as well, or the lease
+        was lost; the execution then stays QUEUED.
+
+        Returns:
+            Whether the execution is now RUNNING under the lease.
+        """
+        if not self._leases.is_held(connection, lease):
+            return False
+        now = self._db.to_column(clock.now())
+        values = (lease.id, now, execution_id, execution_id)
+        return connection.execute(self._db.sql(_HAND_OVER), values).rowcount == 1
 
     def hand_back(self, lease: Lease, execution_ids: Sequence[str]) -> None:
         """Take executions from their executor that will not end them: it stops, or they were asked to pause.
@@ -286,7 +312,7 @@ class ExecutionQueue:
         if execution_ids is not None:
             which = f' AND "id" IN ({",".join("?" * len(values))})'
         with self._db.read() as c:
-            rows = c.exec_driver_sql(
+            rows = c.execute(
                 self._db.sql(
                     'SELECT "id","stopRequestedAt","pauseRequestedAt" FROM "AgentGraphExecution" '
                     f'WHERE "status" = \'RUNNING\' AND "executor" = ?{which}'
@@ -314,7 +340,7 @@ class _Firsts:
         self._rows: dict[tuple[str, str], AnyRow] = {
             (user_id, row[0]): row
             for user_id, keys in wanted.items()
-            for row in c.exec_driver_sql(text, (user_id, db.to_list(sorted(keys))))
+            for row in c.execute(text, (user_id, db.to_list(sorted(keys))))
         }
         for batch in batches:
             if batch[0].idempotency_key is not None:

@@ -32,7 +32,7 @@ def read_queue_depth(database: Database) -> QueueDepth:
         Unavailable: The database is away.
     """
     with database.read() as c:
-        rows = c.exec_driver_sql(_DEPTH).all()
+        rows = c.execute(_DEPTH).all()
     oldest = next((row[2] for row in rows if row[0] == ExecutionStatus.QUEUED), None)
     age = 0.0 if oldest is None else max(0.0, (now_ms() - id_ms(oldest)) / 1000)
     return QueueDepth(dict.fromkeys(_UNFINISHED, 0) | {row[0]: row[1] for row in rows}, age)

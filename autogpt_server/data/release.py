@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection
-
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
@@ -39,7 +38,7 @@ def release(db: Database, c: Connection, which: str, values: tuple[Any, ...] = (
         Their new statuses by id.
     """
     now = db.to_column(clock.now())
-    rows = c.exec_driver_sql(db.sql(_RELEASE.format(which=which)), (now, now, *values)).all()
+    rows = c.execute(db.sql(_RELEASE.format(which=which)), (now, now, *values)).all()
     for execution_id, status, revision in rows:
         if status == ExecutionStatus.TERMINATED:
             end_running_nodes(db, c, execution_id, ExecutionStatus.TERMINATED, None, revision)
@@ -65,14 +64,14 @@ def end_running_nodes(
 
     Where some are blamed, only they get status and error; the others are TERMINATED with the execution.
     """
-    ids = c.exec_driver_sql(
+    ids = c.execute(
         db.sql(
             'SELECT "id" FROM "AgentNodeExecution" '
             'WHERE "agentGraphExecutionId" = ? AND "sequence" IS NULL ORDER BY "id"'
         ),
         (execution_id,),
     ).scalars()
-    last: int = c.exec_driver_sql(
+    last: int = c.execute(
         db.sql('SELECT COALESCE(MAX("sequence"), 0) FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = ?'),
         (execution_id,),
     ).scalar_one()
@@ -83,7 +82,7 @@ def end_running_nodes(
         how = (status, error) if is_blamed else (ExecutionStatus.TERMINATED, None)
         ends.append((last + i, *how, revision, now, node))
     if ends:
-        c.exec_driver_sql(
+        c.execute(
             db.sql(
                 'UPDATE "AgentNodeExecution" SET "sequence" = ?, "status" = ?, "error" = ?, "revision" = ?, '
                 '"endedAt" = ? WHERE "id" = ?'

@@ -30,7 +30,7 @@ def read_execution_facts(database: Database, ids: Collection[str]) -> dict[str, 
         f'FROM "AgentGraphExecution" WHERE "id" {database.among}'
     )
     with database.read() as c:
-        rows = c.exec_driver_sql(database.sql(text), (database.to_list(sorted(ids)),)).all()
+        rows = c.execute(database.sql(text), (database.to_list(sorted(ids)),)).all()
     return {row[0]: ExecutionFacts(*row[1:]) for row in rows}
 
 
@@ -42,4 +42,4 @@ def read_block_names(database: Database, graph_id: str, version: int) -> dict[st
     """
     text = 'SELECT "id","agentBlockName" FROM "AgentNode" WHERE "agentGraphId" = ? AND "agentGraphVersion" = ?'
     with database.read() as c:
-        return {row[0]: row[1] for row in c.exec_driver_sql(database.sql(text), (graph_id, version)).all()}
+        return {row[0]: row[1] for row in c.execute(database.sql(text), (graph_id, version)).all()}

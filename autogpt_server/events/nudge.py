@@ -6,17 +6,13 @@ never waits, and needs nobody to be there.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 import os
-import socket
 import time
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 
-log = logging.getLogger(__name__)
+from autogpt_server.events.datagrams import DatagramReceiver, DatagramSender
 
 #: Ids in one datagram: 1,000 of 36 characters stay below the 64 KiB that fit everywhere.
 _IDS_PER_DATAGRAM = 1000
@@ -33,6 +29,8 @@ class Topic(StrEnum):
     CONTROL = "control"
     #: Executions changed; their ids are in the nudge.  Heard by whoever shows executions to clients.
     CHANGES = "changes"
+    #: An executor has room, or has none any more; see ``handover.py``.  Heard by whoever accepts executions.
+    OFFERS = "offers"
 
 
 #: In a nudge to those who need not look at once, because it was also sent to somebody who does.
@@ -47,8 +45,7 @@ class Nudger:
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
-        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._sender.setblocking(False)
+        self._sender = DatagramSender()
         #: The folder's time of change when it was listed, and what it held; replaced as one, for other threads.
         self._listed: tuple[int, dict[Topic, list[str]]] = (0, {})
         self._turn = 0
@@ -63,7 +60,7 @@ class Nudger:
         datagrams = [" ".join(part).encode() for part in parts]
         for path in listeners:
             for datagram in datagrams:
-                self._send(path, datagram)
+                self._sender.send(path, datagram)
 
     def send_to_one(self, topic: Topic) -> None:
         """Nudge one listener, each time the next, and tell the others ``LATER``: work for one is not worth a race.
@@ -76,7 +73,7 @@ class Nudger:
         self._turn = (self._turn + 1) % len(listeners)
         word = ""
         for path in listeners[self._turn :] + listeners[: self._turn]:
-            if self._send(path, word.encode()):
+            if self._sender.send(path, word.encode()):
                 word = LATER
 
     def close(self) -> None:
@@ -98,20 +95,6 @@ class Nudger:
             return []
         return listed[topic]
 
-    def _send(self, path: str, datagram: bytes) -> bool:
-        """Send if somebody is there and has room; tells whether."""
-        try:
-            self._sender.sendto(datagram, path)
-            return True
-        except ConnectionRefusedError:
-            # Its owner died without cleaning up.
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-        except OSError as error:
-            # A full buffer means that it is being woken already.
-            log.debug("no nudge to %s: %s", path, error)
-        return False
-
 
 def send_nudge(run_dir: Path, topic: Topic, ids: Iterable[str] = ()) -> None:
     """Nudge once, as ``Nudger.send``; whoever nudges often keeps a ``Nudger``."""
@@ -120,32 +103,15 @@ def send_nudge(run_dir: Path, topic: Topic, ids: Iterable[str] = ()) -> None:
     nudger.close()
 
 
-class _Protocol(asyncio.DatagramProtocol):
-    def __init__(self, on_nudge: Callable[[list[str]], None]) -> None:
-        self._on_nudge = on_nudge
-
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        self._on_nudge(data.decode("ascii", "replace").split())
-
-
 class NudgeReceiver:
     """Listens to a topic on a socket of its own in the run folder, which must exist."""
 
     def __init__(self, run_dir: Path, topic: Topic, name: str) -> None:
-        self._path = run_dir / f"{name}.{topic}"
-        self._transport: asyncio.DatagramTransport | None = None
+        self._receiver = DatagramReceiver(run_dir / f"{name}.{topic}")
 
     async def open(self, on_nudge: Callable[[list[str]], None]) -> None:
         """Call ``on_nudge`` with the ids, on the loop, for every nudge from now on."""
-        self._path.unlink(missing_ok=True)
-        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        receiver.setblocking(False)
-        receiver.bind(str(self._path))
-        loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Protocol(on_nudge), sock=receiver)
+        await self._receiver.open(lambda data: on_nudge(data.decode("ascii", "replace").split()))
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+        self._receiver.close()

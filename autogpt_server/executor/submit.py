@@ -10,16 +10,19 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from autogpt_server.data.accepting import Accepted, Submission, acceptor
+from autogpt_server.data.accepting import Accepted, Offer, Submission, acceptor
 from autogpt_server.data.commit import GroupCommitter
 from autogpt_server.data.controls import Controls, Reached
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.data.graph_versions import Wanted, find_version, load_version
+from autogpt_server.data.leases import Lease
 from autogpt_server.data.metering import Metered, count_submissions
 from autogpt_server.data.queue import NewExecution, inputs_text
 from autogpt_server.errors import InvalidError, Problem, Unavailable
+from autogpt_server.events.handover import Offers
 from autogpt_server.events.nudge import Nudger, Topic
+from autogpt_server.executor import handed
 from autogpt_server.model.check import check_inputs
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution
 from autogpt_server.model.graph import Graph
@@ -48,10 +51,18 @@ _KEPT_GRAPHS, _KEPT_CHOICES = 256, 10_000
 
 
 class Submitter:
-    """Accepts executions.  Create it on the loop that uses it; ``close`` it there."""
+    """Accepts executions.  Create it on the loop that uses it; ``close`` it there.
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    Args:
+        settings: Of the server.
+        database: Where they are stored.
+        offers: Executors that wait for one; without, everything is claimed from the queue.
+    """
+
+    def __init__(self, settings: Settings, database: Database, offers: Offers | None = None) -> None:
         self._db = database
+        # A limit for users is kept by claiming alone.
+        self._offers = offers if settings.max_concurrent_per_user is None else None
         self.is_draining = False
         self._controls = Controls(database)
         self._executions = Executions(database)
@@ -247,7 +258,8 @@ class Submitter:
                 if not is_remembered:
                     raise
             else:
-                accepted = await self._committer.put(Submission(wanted, version, new))
+                take = self._take_offer if len(new) == 1 and handed.may_be_handed(new[0]) else None
+                accepted = await self._committer.put(Submission(wanted, version, new, take))
                 if accepted is not None:
                     crash_point("answer.ready")
                     _keep(self._choices, wanted, version, _KEPT_CHOICES)
@@ -256,11 +268,18 @@ class Submitter:
 
     def _tell(self, submissions: list[Submission]) -> None:
         crash_point("accept.committed")
-        if sum(len(submission.executions) for submission in submissions) <= _FEW:
+        first = submissions[0]
+        if self._offers is not None and first.handed_to is not None:
+            self._offers.hand_over(first.handed_to.socket, handed.pack(first.executions[0]))
+        elif sum(len(submission.executions) for submission in submissions) <= _FEW:
             self._nudger.send_to_one(Topic.QUEUE)
         else:
             self._nudger.send(Topic.QUEUE)
         self._metered.committed(submissions)
+
+    def _take_offer(self) -> Offer | None:
+        offer = None if self._offers is None else self._offers.take()
+        return None if offer is None else Offer(Lease(*offer[:2]), offer[2])
 
     async def _graph(self, graph_id: str, version: int) -> Graph:
         """Read a version, or take it from memory: it never changes."""

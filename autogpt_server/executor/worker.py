@@ -8,7 +8,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -21,7 +21,9 @@ from autogpt_server.data.metering import Metered, count_records
 from autogpt_server.data.queue import Claimed, ExecutionQueue
 from autogpt_server.data.records import Record, recorder
 from autogpt_server.errors import Unavailable
+from autogpt_server.events.handover import Offering
 from autogpt_server.events.nudge import LATER, Nudger, NudgeReceiver, Topic
+from autogpt_server.executor import handed
 from autogpt_server.executor.block_logs import kept_block_output
 from autogpt_server.executor.compiled_graphs import CompiledGraphs
 from autogpt_server.executor.context import ExecutionScope, parse_networks
@@ -131,6 +133,10 @@ class Worker:
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._lease_is_lost = False
+        #: RUNNING under our lease by their rows alone, when they were compared last.
+        self._strays: set[str] = set()
+        #: There was no room when this process last wanted to claim.
+        self._was_full = False
         self._control = ThreadPoolExecutor(_CONTROL_THREADS, thread_name_prefix="control")
 
     async def run(self, ready: Callable[[Lease], None]) -> bool:
@@ -168,6 +174,20 @@ class Worker:
             MemoryWatch(self._settings.executor_memory_mb, runs_alone=self._quarantine),
             sides,
         )
+        offering = Offering(run_folder, nudger, lease.id, lease.epoch)
+
+        def has_room() -> bool:
+            is_ending = self._stopping.is_set() or self._quarantine or nodes.stuck_runs > 0
+            return self._free(sub_graphs) > 0 and not is_ending
+
+        def offer() -> None:
+            if has_room():
+                offering.offer()
+
+        def start(one: Claimed) -> None:
+            self._start(one, lease, committer, sub_graphs, nodes, offer)
+
+        await offering.open(lambda text: self._take_over(text, lease, start, has_room))
         await nudges.open(self._hear_of_queue)
         await requests.open(self._hear_of_requests)
         beating = asyncio.create_task(self._beat(lease))
@@ -175,7 +195,8 @@ class Worker:
         ready(lease)
         try:
             with kept_block_output():
-                await self._claim_until_stopped(lease, committer, sub_graphs, nodes)
+                await self._claim_until_stopped(lease, start, sub_graphs, nodes, offer)
+                offering.withdraw()
                 await self._drain(lease, committer)
         finally:
             self._ended.set()
@@ -183,6 +204,7 @@ class Worker:
             await asyncio.gather(beating, living)
             nudges.close()
             requests.close()
+            offering.close()
             await sides.close()
             await sub_graphs.close()
             await submitter.close()
@@ -222,22 +244,45 @@ class Worker:
         self._lease_is_lost = True
         self.stop()
 
-    async def _claim_until_stopped(
-        self, lease: Lease, committer: GroupCommitter[Record, bool], sub_graphs: SubGraphs, nodes: NodeExecutor
-    ) -> None:
+    def _free(self, sub_graphs: SubGraphs) -> int:
+        """How many executions more may run here."""
         concurrency = 1 if self._quarantine else self._settings.executor_concurrency
+        return concurrency - (len(self._active) - sub_graphs.waiting_executions)
+
+    def _take_over(
+        self, text: bytes, lease: Lease, start: Callable[[Claimed], None], has_room: Callable[[], bool]
+    ) -> None:
+        """Start what was claimed for us with its acceptance; or hand it back, where there is no room any more."""
+        one = handed.unpack(text)
+        if one is None or one.id in self._active:
+            return
+        crash_point("handover.heard")
+        if has_room():
+            start(one)
+        else:
+            self._in_background(self._hand_back(lease, one.id))
+        _count_claim([one])
+
+    async def _claim_until_stopped(
+        self,
+        lease: Lease,
+        start: Callable[[Claimed], None],
+        sub_graphs: SubGraphs,
+        nodes: NodeExecutor,
+        offer: Callable[[], None],
+    ) -> None:
         next_comparison, claim_size = 0.0, _FIRST_CLAIM
         while not self._stopping.is_set():
             self._wake.clear()
             if nodes.stuck_runs:
                 self.stop()
                 return
-            busy = len(self._active) - sub_graphs.waiting_executions
-            free = min(concurrency - busy, claim_size)
+            free = min(self._free(sub_graphs), claim_size)
+            self._was_full = free <= 0
             expects_some, self._expects_some = self._expects_some, False
             claimed = await self._claim(lease, free, expects_some) if free > 0 else []
             for one in claimed:
-                self._start(one, lease, committer, sub_graphs, nodes)
+                start(one)
             if self._quarantine and not self._active:
                 return
             is_more_waiting = bool(claimed) and len(claimed) == free
@@ -250,6 +295,7 @@ class Worker:
                 # Let what was claimed get going first.
                 await asyncio.sleep(0)
             else:
+                offer()
                 await self._wait_for_nudge()
 
     async def _claim(self, lease: Lease, limit: int, expects_some: bool) -> list[Claimed]:
@@ -273,6 +319,7 @@ class Worker:
         committer: GroupCommitter[Record, bool],
         sub_graphs: SubGraphs,
         nodes: NodeExecutor,
+        offer: Callable[[], None],
     ) -> None:
         scope = ExecutionScope(
             user_id=claimed.user_id,
@@ -286,7 +333,10 @@ class Worker:
         executor = GraphExecutor(claimed, scope, self._graphs, self._db, committer, nodes, self._limits)
         self._active[claimed.id] = executor
         with bound_contextvars(execution_id=claimed.id):
-            task = asyncio.create_task(self._execute(lease, claimed, executor))
+            self._in_background(self._execute(lease, claimed, executor, offer))
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -299,7 +349,9 @@ class Worker:
             self._user_files[user_id] = files
         return files
 
-    async def _execute(self, lease: Lease, claimed: Claimed, executor: GraphExecutor) -> None:
+    async def _execute(
+        self, lease: Lease, claimed: Claimed, executor: GraphExecutor, offer: Callable[[], None]
+    ) -> None:
         try:
             if await executor.run():
                 await self._hand_back(lease, claimed.id)
@@ -317,7 +369,11 @@ class Worker:
             # What was handed back may already have been claimed again, by us.
             if self._active.get(claimed.id) is executor:
                 del self._active[claimed.id]
-            self._wake.set()
+            if claimed.is_handed and not self._was_full:
+                # Nothing waited when it came, and whatever came since was told of and had room.
+                offer()
+            else:
+                self._wake.set()
 
     async def _hand_back(self, lease: Lease, execution_id: str) -> None:
         try:
@@ -339,7 +395,10 @@ class Worker:
                     active[execution_id].pause(rows[execution_id].pause)
                     if rows[execution_id].stop:
                         active[execution_id].stop()
-            strays = [execution_id for execution_id in rows if execution_id not in active]
+            # Twice: what was claimed for us with its acceptance may be on its way.
+            missing = rows.keys() - active.keys() - self._active.keys()
+            strays = sorted(missing & self._strays)
+            self._strays = missing
             if strays:
                 log.warning("handing %d executions back that were claimed without our knowing", len(strays))
                 await self._in_control(self._queue.hand_back, lease, strays)

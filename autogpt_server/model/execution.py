@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -41,8 +41,8 @@ class LogEntry(_Value):
     text: str
 
 
-class NodeExecution(_Value):
-    """One node execution as it is recorded.  Times are aware UTC."""
+class NodeExecution(NamedTuple):
+    """One node execution as it is recorded.  Times are aware UTC.  A tuple, because they are read by the hundred."""
 
     id: str
     execution_id: str

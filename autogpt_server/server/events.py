@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from autogpt_server.data.executions import Changes, Executions
-from autogpt_server.errors import Unavailable
+from autogpt_server.errors import ExecutionNotFound, Unavailable
 from autogpt_server.model import clock
 from autogpt_server.server.block_names import BlockNames
 from autogpt_server.server.feed import Entry, Feed, Teller
@@ -32,7 +32,7 @@ _LOOK_SECONDS = 0.5
 
 
 class EventStreams:
-    """Follows executions for clients.  Owners are checked by the caller.
+    """Follows executions for clients.
 
     Args:
         executions: Where they are read.
@@ -77,13 +77,21 @@ class EventStreams:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
-    async def follow(self, execution_id: str, after: int) -> AsyncGenerator[Entry]:
+    async def follow(self, user_id: str, execution_id: str, after: int) -> AsyncGenerator[Sequence[Entry]]:
         """Yield what changed after a revision, and goes on changing; ends after the event of the final status.
 
-        A client that was cut off between two events of a revision gets all of that revision again, and misses none.
+        It first yields as soon as it has read the execution, be it nothing: a follower that ends without having
+        yielded has seen the end before.  A client that was cut off between two events of a revision gets all of that
+        revision again, and misses none.
+
+        Raises:
+            ExecutionNotFound: Unknown, or another user's.
+            Unavailable: The database is away, in the beginning; later on that is waited out.
         """
         feed = self._join(execution_id, after)
+        has_begun = False
         try:
+            await self._check_owner(feed, user_id, execution_id)
             while not self._stopping.is_set():
                 if after < feed.start:
                     changes, entries = await self._catch_up(execution_id, after)
@@ -93,15 +101,26 @@ class EventStreams:
                     entries = feed.after(after)
                     after = max(after, feed.revision)
                     is_over = feed.is_over
-                for entry in entries:
-                    yield entry
+                if entries or not (has_begun or is_over):
+                    has_begun = True
+                    yield entries
                 if is_over:
                     return
                 if feed.start <= after and feed.revision <= after:
                     _check(feed)
                     await feed.wait()
+            if not has_begun:
+                yield ()
         finally:
             self._leave(execution_id, feed)
+
+    async def _check_owner(self, feed: Feed, user_id: str, execution_id: str) -> None:
+        """Wait for the first look of a feed.  It also tells whose execution that is, which spares everybody a look."""
+        while feed.owner is None and not self._stopping.is_set():
+            _check(feed)
+            await feed.wait()
+        if feed.owner not in (None, user_id):
+            raise ExecutionNotFound(execution_id)
 
     def _join(self, execution_id: str, after: int) -> Feed:
         feed = self._feeds.get(execution_id)
@@ -129,6 +148,8 @@ class EventStreams:
                 try:
                     changes, entries = await self._look(execution_id, feed.revision, feed.output_number, teller)
                 except Unavailable as error:
+                    if feed.owner is None:
+                        raise
                     log.warning("cannot look for events, trying again: %s", error)
                     await self._pause(feed)
                     continue

@@ -10,10 +10,12 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from autogpt_server.data.executions import Changes
+from autogpt_server.model.execution import NodeOutput
 from autogpt_server.server.block_names import Names
-from autogpt_server.server.shapes import Event, ExecutionShape, NodeExecutionShape, NodeOutputShape, OutputEvent
+from autogpt_server.server.shapes import Event, ExecutionShape, NodeOutputShape, OutputEvent, node_event
 
 #: Events that a feed keeps, and their characters.
 _MAX_EVENTS, _MAX_CHARACTERS = 4_000, 8_000_000
@@ -34,35 +36,22 @@ class Teller:
     """Turns changes into events, and remembers the state that it told last: one that differs in nothing is no event."""
 
     def __init__(self) -> None:
-        self._told: str | None = None
+        self._told: dict[str, Any] | None = None
 
     def tell(self, changes: Changes, after: int, names: Names) -> list[Entry]:
         """Give the events of what changed after a revision, in the order of the revisions."""
-        events: list[Event | OutputEvent] = [
-            OutputEvent(
-                sequence=output.revision,
-                output=NodeOutputShape(
-                    number=output.number,
-                    node_execution_id=output.node_execution_id,
-                    node_id=output.node_id,
-                    pin=output.pin,
-                    value=output.value,
-                ),
-            )
-            for output in changes.outputs
-        ]
-        events += [
-            Event(sequence=node.revision, type="node_execution", execution=NodeExecutionShape.of(node, names))
-            for node in changes.nodes
-        ]
+        told = [(output.revision, _output_event(output)) for output in changes.outputs]
+        told += [(node.revision, node_event(node, names)) for node in changes.nodes]
         # Stable: of one revision, what was streamed comes before the ends.
-        events.sort(key=lambda event: event.sequence)
-        shape = ExecutionShape.of(changes.execution)
-        state = shape.model_dump_json(exclude={"revision"})
-        if changes.is_whole and changes.revision > after and state != self._told:
-            events.append(Event(sequence=changes.revision, type="graph_execution", execution=shape))
-            self._told = state
-        return list(_entries(events))
+        told.sort(key=lambda one: one[0])
+        if changes.is_whole and changes.revision > after:
+            shape = ExecutionShape.of(changes.execution)
+            state = {name: value for name, value in shape.__dict__.items() if name != "revision"}
+            if state != self._told:
+                event = Event(sequence=changes.revision, type="graph_execution", execution=shape)
+                told.append((changes.revision, event.model_dump_json()))
+                self._told = state
+        return list(_entries(told))
 
 
 class Feed:
@@ -76,6 +65,8 @@ class Feed:
         #: Number of the last streamed output that was read.
         self.output_number = 0
         self.is_over = False
+        #: Whose execution it is; known from the first look on.
+        self.owner: str | None = None
         self.readers = 0
         self.reading: asyncio.Task[None] | None = None
         #: Set by a nudge: there is something to read.
@@ -89,6 +80,7 @@ class Feed:
         for entry in entries:
             self._entries.append(entry)
             self._characters += len(entry.data)
+        self.owner = changes.execution.user_id
         self.revision = max(self.revision, changes.revision)
         self.output_number = max((output.number for output in changes.outputs), default=self.output_number)
         self.is_over = changes.is_whole and changes.execution.status.is_final
@@ -118,7 +110,18 @@ class Feed:
         self._characters = sum(len(entry.data) for entry in kept)
 
 
-def _entries(events: list[Event | OutputEvent]) -> Iterator[Entry]:
-    for i, event in enumerate(events):
-        is_last = i + 1 == len(events) or events[i + 1].sequence != event.sequence
-        yield Entry(event.sequence, is_last, event.model_dump_json())
+def _output_event(output: NodeOutput) -> str:
+    shape = NodeOutputShape(
+        number=output.number,
+        node_execution_id=output.node_execution_id,
+        node_id=output.node_id,
+        pin=output.pin,
+        value=output.value,
+    )
+    return OutputEvent(sequence=output.revision, output=shape).model_dump_json()
+
+
+def _entries(told: list[tuple[int, str]]) -> Iterator[Entry]:
+    for i, (revision, data) in enumerate(told):
+        is_last = i + 1 == len(told) or told[i + 1][0] != revision
+        yield Entry(revision, is_last, data)

@@ -14,7 +14,7 @@ from autogpt_server.server.body_limit import BodyLimit
 from autogpt_server.server.doorkeeper import Doorkeeper
 from autogpt_server.server.openapi import PROBLEMS, describe
 from autogpt_server.server.problems import LastResort, add_handlers
-from autogpt_server.server.quick_lane import Application
+from autogpt_server.server.quick_lane.application import Application
 from autogpt_server.server.services import open_services
 from autogpt_server.server.swagger import add_swagger
 from autogpt_server.server.version import VERSION

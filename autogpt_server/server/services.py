@@ -16,6 +16,7 @@ from autogpt_server.data.executions import Executions
 from autogpt_server.data.leases import Leases
 from autogpt_server.data.prisma_client import Prisma, connect
 from autogpt_server.data.users import ensure_default_user
+from autogpt_server.events.handover import Offers
 from autogpt_server.events.nudge import NudgeReceiver, Topic
 from autogpt_server.executor.rerun import Reruns
 from autogpt_server.executor.submit import Submitter
@@ -73,12 +74,16 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
         await sync_blocks(prisma, registry)
         database = Database.from_settings(settings)
         stack.callback(database.close)
-        submitter = Submitter(settings, database)
+        run_folder = open_run_folder(settings)
+        offers = Offers(run_folder)
+        stack.callback(offers.close)
+        await offers.open()
+        submitter = Submitter(settings, database, offers)
         stack.push_async_callback(submitter.close)
         executions, block_names = Executions(database), BlockNames(database)
         executors = ExecutorWatch(Leases(database), settings.executor_lease_seconds)
         events = EventStreams(executions, block_names, stopping)
-        nudges = NudgeReceiver(open_run_folder(settings), Topic.CHANGES, f"server-{os.getpid()}")
+        nudges = NudgeReceiver(run_folder, Topic.CHANGES, f"server-{os.getpid()}")
         await nudges.open(events.wake)
         stack.callback(nudges.close)
         block_calls = BlockCalls(settings)

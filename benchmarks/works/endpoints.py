@@ -16,8 +16,8 @@ def measure(bench: Bench) -> Iterator[Figure]:
     count = bench.amount(300, 3)
     with bench.database.read() as c:
         text = 'SELECT "id" FROM "AgentGraphExecution" ORDER BY "id"'
-        ids: list[str] = list(c.exec_driver_sql(text).scalars())
-        graph_id: str = c.exec_driver_sql('SELECT "agentGraphId" FROM "AgentGraphExecution" LIMIT 1').scalar_one()
+        ids: list[str] = list(c.execute(text).scalars())
+        graph_id: str = c.execute('SELECT "agentGraphId" FROM "AgentGraphExecution" LIMIT 1').scalar_one()
     dice = random.Random(0)
     with bench.server.connect() as connection:
         # From anywhere in the past: the middle of a list costs what its beginning does.

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
 from autogpt_server.data import claims
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.data.leases import Lease, Leases, Suspect
 from autogpt_server.data.queue import ExecutionQueue, NewExecution
@@ -150,7 +150,7 @@ def test_limits_hold_exactly_however_many_claim_at_the_same_time(database: Datab
         while left and not failures:
             claimed = claim(queue, lease, 2)
             with database.read() as c:
-                lanes = c.exec_driver_sql('SELECT "lane" FROM "AgentGraphExecution" WHERE "status" = \'RUNNING\'')
+                lanes = c.execute('SELECT "lane" FROM "AgentGraphExecution" WHERE "status" = \'RUNNING\'')
                 running = list(lanes.scalars())
             if len(running) > max_per_user or running.count(graphs[ANN].id) > limit:
                 failures.append(f"too many run: {running}")
@@ -217,6 +217,45 @@ def test_a_claim_among_very_many_costs_a_few_seeks(database: Database, graphs: d
         assert steps() < 5_000
 
 
+@pytest.mark.parametrize("work", ["claim", "record"])
+def test_statistics_from_a_time_without_a_queue_do_not_mislead_postgresql(
+    database: Database, graphs: dict[str, Graph], monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    if database.provider == "sqlite":
+        pytest.skip("SQLite keeps no statistics by itself")
+    queue, lease = ExecutionQueue(database), Leases(database).register("here", 1)
+    accept(database, graphs[ANN], 1000)
+    end(database, lease, *claim(queue, lease, 1000))
+    with database.write() as c:
+        c.execute('ANALYZE "AgentGraphExecution"')
+    accept(database, graphs[ANN], 2000)
+    claimed = claim(queue, lease, 256) if work == "record" else []
+    execute, rows = Connection.execute, 0
+
+    def count_rows(self: Connection, text: str, values: Any = ()) -> Any:
+        nonlocal rows
+        if 'UPDATE "AgentGraphExecution"' in text:
+            execute(self, "SAVEPOINT before")
+            told = execute(self, f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", values).scalar_one()
+            execute(self, "ROLLBACK TO before")
+            rows += _rows_of((json.loads(told) if isinstance(told, str) else told)[0]["Plan"])
+        return execute(self, text, values)
+
+    monkeypatch.setattr(Connection, "execute", count_rows)
+    if work == "claim":
+        assert len(claim(queue, lease, 256)) == 256
+    else:
+        end(database, lease, *claimed)
+    assert 256 <= rows < 5_000
+
+
+def _rows_of(plan: dict[str, Any]) -> int:
+    """Count the rows that every step of a plan took in its hands."""
+    removed = sum(value for name, value in plan.items() if name.startswith("Rows Removed by"))
+    rows = (plan["Actual Rows"] + removed) * plan["Actual Loops"]
+    return rows + sum(_rows_of(part) for part in plan.get("Plans", ()))
+
+
 def _fill(database: Database, graph_id: str, lane: str) -> None:
     """Queue 20,000 executions at once."""
     now = database.to_column(datetime.now(UTC))
@@ -226,7 +265,7 @@ def _fill(database: Database, graph_id: str, lane: str) -> None:
         else "WITH n(i) AS (SELECT generate_series(1, 20000)) SELECT "
     )
     with database.write() as c:
-        c.exec_driver_sql(
+        c.execute(
             database.sql(
                 'INSERT INTO "AgentGraphExecution" ("id","agentGraphId","agentGraphVersion","userId","status",'
                 f'"lane","laneLimit","createdAt") {numbers} ? || i, ?, 1, ?, \'QUEUED\', ?, ?, ? FROM n'
@@ -234,7 +273,7 @@ def _fill(database: Database, graph_id: str, lane: str) -> None:
             (f"{lane}.", graph_id, ANN, lane, 10 if lane else 0, now),
         )
         if database.provider == "postgresql":
-            c.exec_driver_sql('ANALYZE "AgentGraphExecution"')
+            c.execute('ANALYZE "AgentGraphExecution"')
 
 
 @contextmanager
@@ -242,7 +281,7 @@ def _steps(database: Database) -> Iterator[tuple[Any, Any]]:
     """Give a connection that counts its work: steps of SQLite's machine, or pages that PostgreSQL looked at."""
     with database.read() as c:
         if database.provider == "sqlite":
-            raw: Any = c.connection.driver_connection
+            raw: Any = c.driver_connection
             count = [0]
             raw.set_progress_handler(lambda: count.__setitem__(0, count[0] + 100), 100)
             yield c, lambda: count[0]
@@ -256,9 +295,9 @@ class _CountingConnection:
     def __init__(self, connection: Connection) -> None:
         self._connection, self.pages = connection, 0
 
-    def exec_driver_sql(self, statement: str, parameters: Any = None) -> Any:
-        explained = self._connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
+    def execute(self, statement: str, parameters: Any = ()) -> Any:
+        explained = self._connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
         told = explained.scalar_one()
         plan = (json.loads(told) if isinstance(told, str) else told)[0]["Plan"]
         self.pages += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-        return self._connection.exec_driver_sql(statement, parameters)
+        return self._connection.execute(statement, parameters)

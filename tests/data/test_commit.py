@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
 from autogpt_server.data.commit import GroupCommitter, LeaseLost
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.errors import Unavailable
 
@@ -24,19 +24,19 @@ class Table:
         self.hold = threading.Event()
         self.hold.set()
         with database.write() as c:
-            c.exec_driver_sql("CREATE TABLE item (owner TEXT, number INTEGER)")
+            c.execute("CREATE TABLE item (owner TEXT, number INTEGER)")
 
     def write(self, connection: Connection, items: list[tuple[str, int]]) -> list[int]:
         assert self.hold.wait(10)
         self.batches.append(len(items))
-        connection.exec_driver_sql(self.db.sql("INSERT INTO item VALUES (?,?)"), items)
+        connection.execute(self.db.sql("INSERT INTO item VALUES (?,?)"), items)
         if refused := self.bad & {number for _, number in items}:
             raise ValueError(f"refused: {refused}")
         return [number * 10 for _, number in items]
 
     def rows(self) -> list[tuple[str, int]]:
         with self.db.read() as c:
-            return [(row[0], row[1]) for row in c.exec_driver_sql("SELECT owner, number FROM item ORDER BY number")]
+            return [(row[0], row[1]) for row in c.execute("SELECT owner, number FROM item ORDER BY number")]
 
     def committer(self, database: Any = None, **more: Any) -> GroupCommitter[tuple[str, int], int]:
         return GroupCommitter(database or self.db, self.write, owner=lambda item: item[0], **{"patience": 5, **more})

@@ -8,11 +8,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from autogpt_server.data import database as database_module
 from autogpt_server.data import sqlite
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.data.migrations import migrate
 from autogpt_server.data.urls import parse_database_url
@@ -25,17 +24,17 @@ from tests.postgres_server import PostgresServer
 @pytest.fixture
 def table(database: Database) -> Database:
     with database.write() as c:
-        c.exec_driver_sql("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)")
+        c.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)")
     return database
 
 
 def insert(database: Database, connection: Connection, *values: str) -> None:
-    connection.exec_driver_sql(database.sql("INSERT INTO t (a, b) VALUES (?, ?)"), list(enumerate(values)))
+    connection.execute(database.sql("INSERT INTO t (a, b) VALUES (?, ?)"), list(enumerate(values)))
 
 
 def values(database: Database) -> list[str]:
     with database.read() as c:
-        return list(c.exec_driver_sql(database.sql("SELECT b FROM t ORDER BY a"), ()).scalars())
+        return list(c.execute(database.sql("SELECT b FROM t ORDER BY a"), ()).scalars())
 
 
 def test_a_write_is_there_after_its_block_and_not_before(table: Database):
@@ -59,9 +58,9 @@ def test_an_error_undoes_the_whole_block(table: Database):
 
 
 def test_a_broken_rule_of_the_schema_is_no_outage(table: Database):
-    with pytest.raises(IntegrityError):
+    with pytest.raises(table.driver.IntegrityError):
         with table.write() as c:
-            c.exec_driver_sql(table.sql("INSERT INTO t (a) VALUES (?), (?)"), (1, 1))
+            c.execute(table.sql("INSERT INTO t (a) VALUES (?), (?)"), (1, 1))
 
     assert values(table) == []
 
@@ -69,32 +68,32 @@ def test_a_broken_rule_of_the_schema_is_no_outage(table: Database):
 def test_a_mistake_in_sql_is_no_outage(database: Database):
     with pytest.raises(Exception, match="nowhere") as mistake:
         with database.read() as c:
-            c.exec_driver_sql(database.sql("SELECT * FROM nowhere WHERE 1 = ?"), (1,))
+            c.execute(database.sql("SELECT * FROM nowhere WHERE 1 = ?"), (1,))
 
     assert not isinstance(mistake.value, Unavailable)
 
 
 def test_each_statement_of_a_read_sees_what_was_committed_meanwhile(table: Database):
     with table.read() as c:
-        assert c.exec_driver_sql("SELECT count(*) FROM t").scalar_one() == 0
+        assert c.execute("SELECT count(*) FROM t").scalar_one() == 0
         with table.write() as writer:
             insert(table, writer, "x")
-        assert c.exec_driver_sql("SELECT count(*) FROM t").scalar_one() == 1
+        assert c.execute("SELECT count(*) FROM t").scalar_one() == 1
 
 
 def test_placeholders_survive_quotes_and_percent_signs(table: Database):
     text = """SELECT '?' || '100%' || ? || 'it''s ?' || (? % 7) AS "a?b%" """
 
     with table.read() as c:
-        row = c.exec_driver_sql(table.sql(text), ("-", 10)).mappings().one()
+        result = c.execute(table.sql(text), ("-", 10))
 
-    assert dict(row) == {"a?b%": "?100%-it's ?3"}
+    assert (result.columns, result.one()) == (["a?b%"], ("?100%-it's ?3",))
 
 
 def test_many_rows_travel_in_one_call_and_are_counted(table: Database):
     with table.write() as c:
         insert(table, c, *("x" for _ in range(1000)))
-        changed = c.exec_driver_sql(table.sql("UPDATE t SET b = ? WHERE a < ?"), ("y", 600)).rowcount
+        changed = c.execute(table.sql("UPDATE t SET b = ? WHERE a < ?"), ("y", 600)).rowcount
 
     assert changed == 600
     assert values(table).count("y") == 600
@@ -112,10 +111,10 @@ def test_many_rows_travel_in_one_call_and_are_counted(table: Database):
 def test_times_come_back_as_they_were_stored(database: Database, moment: datetime):
     stored = {"sqlite": "BIGINT", "postgresql": "TIMESTAMP(3)"}[database.provider]
     with database.write() as c:
-        c.exec_driver_sql(f"CREATE TABLE times (at {stored})")
-        c.exec_driver_sql(database.sql("INSERT INTO times VALUES (?)"), (database.to_column(moment),))
+        c.execute(f"CREATE TABLE times (at {stored})")
+        c.execute(database.sql("INSERT INTO times VALUES (?)"), (database.to_column(moment),))
     with database.read() as c:
-        found = database.from_column(c.exec_driver_sql("SELECT at FROM times").scalar_one())
+        found = database.from_column(c.execute("SELECT at FROM times").scalar_one())
 
     assert found == moment
     assert found.tzinfo is UTC
@@ -140,8 +139,8 @@ def test_threads_write_one_after_the_other_and_lose_nothing(table: Database):
             with table.write() as c:
                 # Only safe because of the lock: PostgreSQL locks the row, SQLite the database.
                 locked = "" if table.provider == "sqlite" else " FOR UPDATE"
-                count = int(c.exec_driver_sql(f"SELECT b FROM t WHERE a = 0{locked}").scalar_one())
-                c.exec_driver_sql(table.sql("UPDATE t SET b = ? WHERE a = 0"), (str(count + 1),))
+                count = int(c.execute(f"SELECT b FROM t WHERE a = 0{locked}").scalar_one())
+                c.execute(table.sql("UPDATE t SET b = ? WHERE a = 0"), (str(count + 1),))
 
     threads = [threading.Thread(target=add) for _ in range(12)]
     for thread in threads:
@@ -184,21 +183,20 @@ def test_pooled_connections_are_set_up_also_after_one_was_replaced(each_driver: 
         with sqlite_database.read() as first, sqlite_database.read() as second:
             for connection in (first, second):
                 pragmas = ("journal_mode", "synchronous", "foreign_keys")
-                assert [connection.exec_driver_sql(f"PRAGMA {p}").scalar_one() for p in pragmas] == ["wal", 2, 1]
-            assert isinstance(first.connection.driver_connection, each_driver.Connection)
-            first.invalidate()
-            second.invalidate()
+                assert [connection.execute(f"PRAGMA {p}").scalar_one() for p in pragmas] == ["wal", 2, 1]
+            assert isinstance(first.driver_connection, each_driver.Connection)
+        sqlite_database.close()
 
 
 def test_both_drivers_store_the_same(each_driver: Any, sqlite_database: Database):
     with sqlite_database.write() as c:
-        c.exec_driver_sql("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)")
+        c.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)")
         insert(sqlite_database, c, "x", "y")
-        returned = c.exec_driver_sql("UPDATE t SET b = ? WHERE a = ? RETURNING b", ("z", 1)).scalar_one_or_none()
+        returned = c.execute("UPDATE t SET b = ? WHERE a = ? RETURNING b", ("z", 1)).scalar()
         assert returned == "z"
-        nothing = c.exec_driver_sql("UPDATE t SET b = ? WHERE a = ? RETURNING b", ("z", 9)).scalar_one_or_none()
+        nothing = c.execute("UPDATE t SET b = ? WHERE a = ? RETURNING b", ("z", 9)).scalar()
         assert nothing is None
-    with pytest.raises(IntegrityError):
+    with pytest.raises(sqlite_database.driver.IntegrityError):
         with sqlite_database.write() as c:
             insert(sqlite_database, c, "x")
 
@@ -206,9 +204,9 @@ def test_both_drivers_store_the_same(each_driver: Any, sqlite_database: Database
 
 
 def test_foreign_keys_are_held(each_driver: Any, sqlite_database: Database):
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+    with pytest.raises(sqlite_database.driver.IntegrityError, match="FOREIGN KEY"):
         with sqlite_database.write() as c:
-            c.exec_driver_sql(
+            c.execute(
                 'INSERT INTO "AgentGraph" ("id", "version", "name", "userId", "updatedAt") VALUES (?, 1, ?, ?, 0)',
                 ("g", "g", "nobody"),
             )
@@ -263,22 +261,22 @@ def test_a_missing_folder_is_an_outage(tmp_path: Path):
 def test_a_restart_of_postgresql_is_an_outage_once_at_most(postgresql_settings: Settings):
     database = Database.from_settings(postgresql_settings)
     with database.read() as c:
-        killed = c.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        killed = c.execute("SELECT pg_backend_pid()").scalar_one()
     with psycopg.connect(database.url.libpq, autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(%s, 5000)", (killed,))
 
     # Between two uses a lost connection is not noticed at all.
     with database.write() as c:
-        current = c.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        current = c.execute("SELECT pg_backend_pid()").scalar_one()
         assert current != killed
     # Within a transaction it is.
     with pytest.raises(Unavailable, match="terminating connection"):
         with database.write() as c:
             with psycopg.connect(database.url.libpq, autocommit=True) as admin:
                 admin.execute("SELECT pg_terminate_backend(%s, 5000)", (current,))
-            c.exec_driver_sql("SELECT 1")
+            c.execute("SELECT 1")
     with database.write() as c:
-        assert c.exec_driver_sql("SELECT 1").scalar_one() == 1
+        assert c.execute("SELECT 1").scalar_one() == 1
     database.close()
 
 
@@ -298,10 +296,10 @@ def test_a_schema_keeps_two_servers_apart(tmp_path: Path, postgres_server: Postg
             migrate(each)
         one, two = (Database.from_settings(each) for each in settings.values())
         with one.write() as c:
-            c.exec_driver_sql("""INSERT INTO "User" ("id", "email") VALUES ('1', 'a@b.c')""")
+            c.execute("""INSERT INTO "User" ("id", "email") VALUES ('1', 'a@b.c')""")
 
         with two.read() as c:
-            assert c.exec_driver_sql('SELECT count(*) FROM "User"').scalar_one() == 0
+            assert c.execute('SELECT count(*) FROM "User"').scalar_one() == 0
         with psycopg.connect(url) as public, pytest.raises(psycopg.errors.UndefinedTable):
             public.execute('SELECT count(*) FROM "User"')
         one.close()
@@ -310,7 +308,7 @@ def test_a_schema_keeps_two_servers_apart(tmp_path: Path, postgres_server: Postg
 
 def test_a_commit_that_need_not_wait_for_the_disk_leaves_the_next_one_durable(database: Database):
     with database.write(durable=False) as c:
-        c.exec_driver_sql(
+        c.execute(
             database.sql(
                 'INSERT INTO "Executor" ("id","epoch","beat","host","pid","startedAt") VALUES (\'a\',1,0,\'h\',1,?)'
             ),
@@ -321,13 +319,13 @@ def test_a_commit_that_need_not_wait_for_the_disk_leaves_the_next_one_durable(da
         raise ZeroDivisionError
     with database.write() as c:
         strict = _durability(database, c)
-        assert c.exec_driver_sql('SELECT "id" FROM "Executor"').scalars().all() == ["a"]
+        assert c.execute('SELECT "id" FROM "Executor"').scalars() == ["a"]
     assert (loose, strict) == {"sqlite": (1, 2), "postgresql": (True, False)}[database.provider]
 
 
 def _durability(database: Database, c: Connection) -> object:
     """SQLite's level of syncing; on PostgreSQL whether this transaction has a setting of its own."""
     if database.provider == "sqlite":
-        return c.exec_driver_sql("PRAGMA synchronous").scalar_one()
+        return c.execute("PRAGMA synchronous").scalar_one()
     text = "SELECT source = 'session' AND setting = 'off' FROM pg_settings WHERE name = 'synchronous_commit'"
-    return c.exec_driver_sql(text).scalar_one()
+    return c.execute(text).scalar_one()

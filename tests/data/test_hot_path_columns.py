@@ -73,7 +73,7 @@ def columns_of_schema(types: dict[str, str]) -> set[Column]:
 
 def columns_of_database(database: Database) -> set[Column]:
     with database.read() as c:
-        rows = c.exec_driver_sql(COLUMNS[database.provider]).all()
+        rows = c.execute(COLUMNS[database.provider]).all()
     return {Column(table, name, kind, bool(required), bool(key)) for table, name, kind, required, key in rows}
 
 
@@ -87,7 +87,7 @@ def test_the_migrated_tables_have_the_columns_of_the_schema(database: Database):
 HOT_PATH = [
     path
     for path in sorted((ROOT / "autogpt_server" / "data").glob("*.py"))
-    if "exec_driver_sql" in path.read_text() and path.name != "database.py"
+    if ".execute(" in (text := path.read_text()) and "import Database\n" in text
 ]
 
 
@@ -154,7 +154,8 @@ def plain_row(database: Database, table: str, key: str) -> dict[str, Any]:
     """A row as plain SQL reads it, with its values as Prisma gives them."""
     kinds = {column.name: column.type for column in columns_of_schema(TYPES["sqlite"]) if column.table == table}
     with database.read() as c:
-        row = c.exec_driver_sql(database.sql(f'SELECT * FROM "{table}" WHERE "id" = ?'), (key,)).mappings().one()
+        result = c.execute(database.sql(f'SELECT * FROM "{table}" WHERE "id" = ?'), (key,))
+        row = dict(zip(result.columns, result.one(), strict=True))
     convert = {"DATETIME": database.from_column, "BOOLEAN": bool}
     return {name: convert.get(kinds[name], lambda value: value)(value) for name, value in row.items()}
 

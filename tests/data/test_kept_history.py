@@ -42,7 +42,7 @@ def test_ends_and_streamed_outputs_are_copied_under_new_names_and_repeating_that
             'INSERT INTO "AgentNodeOutput" ("agentGraphExecutionId","number","afterSequence","agentNodeExecutionId",'
             '"pin","value","revision") VALUES (?,?,?,?,?,?,2)'
         )
-        c.exec_driver_sql(database.sql(text), (first.id, 7, 5, f"{first.id}.4", "value", '{"k":[1.50]}'))
+        c.execute(database.sql(text), (first.id, 7, 5, f"{first.id}.4", "value", '{"k":[1.50]}'))
 
     history = read_history(database, first.id)
     (end,), (streamed,) = history.ends, history.streamed
@@ -58,10 +58,8 @@ def test_ends_and_streamed_outputs_are_copied_under_new_names_and_repeating_that
             copy_kept(database, c, first.id, second.id, kept)
 
     (copied,) = Executions(database).history(second.id)
-    assert copied == recorded.model_copy(
-        update={"id": f"{second.id}.2", "execution_id": second.id, "sequence": 1, "attempt": 0, "revision": 1}
-    )
+    assert copied == recorded._replace(id=f"{second.id}.2", execution_id=second.id, sequence=1, attempt=0, revision=1)
     assert read_history(database, second.id).streamed == [StreamedOutput(1, 0, 2, node_id("a"), "value", {"k": [1.5]})]
     with database.read() as c:
         text = database.sql('SELECT "tries","logs" FROM "AgentNodeExecution" WHERE "id" = ?')
-        assert tuple(c.exec_driver_sql(text, (f"{second.id}.2",)).one()) == (3, row.logs)
+        assert tuple(c.execute(text, (f"{second.id}.2",)).one()) == (3, row.logs)

@@ -54,8 +54,8 @@ def query(settings: Settings, sql: str) -> list[Any]:
     database = Database.from_settings(settings)
     try:
         with database.write() as c:
-            result = c.exec_driver_sql(sql)
-            return [tuple(row) for row in result.all()] if result.returns_rows else []
+            result = c.execute(sql)
+            return result.all()
     finally:
         database.close()
 

@@ -217,7 +217,7 @@ def test_what_a_lease_left_running_is_queued_again_at_its_end_and_orphans_are_fo
     other = leases.register("here", 2)
     assert [c.id for c in queue.claim(other, 2)] == ids
     with database.write() as c:
-        c.exec_driver_sql(database.sql('DELETE FROM "Executor" WHERE "id" = ?'), (other.id,))
+        c.execute(database.sql('DELETE FROM "Executor" WHERE "id" = ?'), (other.id,))
     assert leases.requeue_orphans() == 2
     assert leases.requeue_orphans() == 0
 

@@ -15,20 +15,20 @@ def _id(ms: int, n: int) -> str:
 
 def _store(database: Database, statuses: list[str], ms: int) -> None:
     with database.write() as c:
-        c.exec_driver_sql(
+        c.execute(
             database.sql(
                 'INSERT INTO "User" ("id","email","updatedAt") VALUES (?,?,CURRENT_TIMESTAMP) ON CONFLICT DO NOTHING'
             ),
             (DEFAULT_USER_ID, "a@example.com"),
         )
-        c.exec_driver_sql(
+        c.execute(
             database.sql(
                 'INSERT INTO "AgentGraph" ("id","version","name","userId","updatedAt") '
                 "VALUES ('g',1,'g',?,CURRENT_TIMESTAMP)"
             ),
             (DEFAULT_USER_ID,),
         )
-        c.exec_driver_sql(
+        c.execute(
             database.sql(
                 'INSERT INTO "AgentGraphExecution" ("id","agentGraphId","agentGraphVersion","userId","status") '
                 "VALUES (?,'g',1,?,?)"
@@ -50,6 +50,6 @@ def test_an_empty_queue_has_no_age(database: Database) -> None:
 
 def test_only_the_index_of_the_queue_is_searched(sqlite_database: Database) -> None:
     with sqlite_database.read() as c:
-        plan = [row[3] for row in c.exec_driver_sql("EXPLAIN QUERY PLAN " + _DEPTH).all()]
+        plan = [row[3] for row in c.execute("EXPLAIN QUERY PLAN " + _DEPTH).all()]
     assert len(plan) == 1
     assert plan[0].startswith("SEARCH AgentGraphExecution USING COVERING INDEX")

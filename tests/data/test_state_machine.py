@@ -51,7 +51,7 @@ class QueueMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         with self.database.write() as c:
             for table in ("AgentNodeExecution", "AgentGraphExecution", "Executor"):
-                c.exec_driver_sql(f'DELETE FROM "{table}"')
+                c.execute(f'DELETE FROM "{table}"')
         self.model = Model()
         self.queue, self.leases = ExecutionQueue(self.database), Leases(self.database)
         self.controls = Controls(self.database)
@@ -86,6 +86,21 @@ class QueueMachine(RuleBasedStateMachine):
         assert id_ == first
         if id_ == one.id:
             self.model.executions[id_] = Execution(id_, user, ORDINARY, ORDINARY, 0, 0)
+
+    @rule(user=st.sampled_from(USERS), which=some, is_alive=st.booleans())
+    def submit_to_an_idle_executor(self, user: str, which: int, is_alive: bool) -> None:
+        leases = self.living if is_alive else self.dead
+        if not leases:
+            return
+        lease, one = self.pick(leases, which), NewExecution(new_id(), self.graphs[user], 1, user, "{}")
+        is_alone = not [e for e in self.model.executions.values() if e.status == "QUEUED"]
+        with self.database.write() as c:
+            self.queue.accept(c, [[one]])
+            is_handed = self.queue.hand_over(c, lease, one.id)
+        self.model.executions[one.id] = Execution(one.id, user, ORDINARY, ORDINARY, 0, 0)
+        assert is_handed == (is_alive and is_alone)
+        if is_handed:
+            self.model.claim(lease.id, one.id)
 
     @precondition(lambda self: self.model.executions)
     @rule(which=some, what=st.sampled_from(["stop", "pause", "resume"]))
@@ -234,13 +249,11 @@ class QueueMachine(RuleBasedStateMachine):
         if not hasattr(self, "model"):
             return
         with self.database.read() as c:
-            rows = c.exec_driver_sql(
+            rows = c.execute(
                 'SELECT "id","status","attempt","deaths","lane","revision","stopRequestedAt","pauseRequestedAt",'
                 '"endedAt" FROM "AgentGraphExecution"'
             ).all()
-            nodes = c.exec_driver_sql(
-                'SELECT "agentGraphExecutionId","sequence","status" FROM "AgentNodeExecution"'
-            ).all()
+            nodes = c.execute('SELECT "agentGraphExecutionId","sequence","status" FROM "AgentNodeExecution"').all()
         assert {row[0] for row in rows} == set(self.model.executions)
         for id_, status, attempt, deaths, lane, revision, stop, pause, ended_at in rows:
             one = self.model.executions[id_]

@@ -41,12 +41,12 @@ def write(path: Path, writer: int) -> None:
         if commit % 10 == 0:
             try:
                 with database.write() as c:
-                    c.exec_driver_sql(INSERT, rows)
+                    c.execute(INSERT, rows)
                     raise InterruptedError
             except InterruptedError:
                 pass
         with database.write() as c:
-            c.exec_driver_sql(INSERT, rows)
+            c.execute(INSERT, rows)
     database.close()
 
 
@@ -54,7 +54,7 @@ def write_until_killed(path: Path, started: Event) -> None:
     database = open_database(path)
     for commit in range(10**6):
         with database.write() as c:
-            c.exec_driver_sql(INSERT, [(99, commit * ROWS + i) for i in range(ROWS)])
+            c.execute(INSERT, [(99, commit * ROWS + i) for i in range(ROWS)])
         if commit == 5:
             started.set()
 
@@ -103,7 +103,7 @@ async def test_nothing_is_lost_or_torn_when_everybody_writes(sqlite_settings: Se
     path = sqlite_settings.data_dir / "database.db"
     database = open_database(path)
     with database.write() as c:
-        c.exec_driver_sql("CREATE TABLE contention (writer INT, number INT, body BLOB, PRIMARY KEY (writer, number))")
+        c.execute("CREATE TABLE contention (writer INT, number INT, body BLOB, PRIMARY KEY (writer, number))")
     writers = [SPAWN.Process(target=write, args=(path, number)) for number in range(WRITERS)]
     started = SPAWN.Event()
     victim = SPAWN.Process(target=write_until_killed, args=(path, started))
@@ -124,9 +124,9 @@ async def test_nothing_is_lost_or_torn_when_everybody_writes(sqlite_settings: Se
 
     assert [process.exitcode for process in writers] == [0] * WRITERS
     with database.read() as c:
-        counts = dict(c.exec_driver_sql("SELECT writer, count(*) FROM contention GROUP BY writer").all())
-        assert c.exec_driver_sql("PRAGMA integrity_check").scalars().all() == ["ok"]
-        assert c.exec_driver_sql('SELECT count(*) FROM "User"').scalar_one() == users
+        counts = dict(c.execute("SELECT writer, count(*) FROM contention GROUP BY writer").all())
+        assert c.execute("PRAGMA integrity_check").scalars() == ["ok"]
+        assert c.execute('SELECT count(*) FROM "User"').scalar_one() == users
     killed = counts.pop(99)
     assert counts == dict.fromkeys(range(WRITERS), COMMITS * ROWS)
     assert killed >= 6 * ROWS

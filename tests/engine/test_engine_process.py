@@ -139,7 +139,7 @@ async def test_two_engines_and_plain_writers_share_one_sqlite_file(tmp_path: Pat
             user_id = new_id()
             moment = 1_800_000_000_000
             with database.write() as connection:
-                connection.exec_driver_sql(
+                connection.execute(
                     'INSERT INTO "User" ("id", "email", "createdAt", "updatedAt") VALUES (?, ?, ?, ?)',
                     (user_id, f"{number}@localhost", moment, moment),
                 )

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from prisma_fixtures import running_engine, settings_for
-from sqlalchemy import text
 
 from autogpt_server.data.database import Database
 from autogpt_server.data.prisma_client import SocketEngine
@@ -71,7 +70,7 @@ async def things(tmp_path: Path, empty_database_url: str) -> AsyncIterator[Thing
     datamodel.write_text(DATAMODEL % (JSON_FIELD if provider == "postgresql" else ""))
     database = Database.from_settings(settings)
     with database.write() as connection:
-        connection.execute(text(TABLES[provider]))
+        connection.execute(TABLES[provider])
     database.close()
     with running_engine(settings, datamodel):
         engine = SocketEngine(socket_path(settings))

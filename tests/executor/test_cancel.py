@@ -64,7 +64,7 @@ def test_a_stop_reaches_what_is_executed_two_levels_below(managed: Managed) -> N
 
     assert managed.ended(outer).status is TERMINATED
     with managed.database.read() as c:
-        ids = list(c.exec_driver_sql('SELECT "id" FROM "AgentGraphExecution"').scalars())
+        ids = list(c.execute('SELECT "id" FROM "AgentGraphExecution"').scalars())
     assert len(ids) == 3
     assert {managed.ended(id_).status for id_ in ids} == {TERMINATED}
 

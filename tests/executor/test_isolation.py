@@ -151,7 +151,7 @@ def test_a_process_beside_an_executor_dies_with_it(sqlite_managed: Managed) -> N
     beside = int(file.read_text())
     with managed.database.read() as c:
         owner = 'SELECT "pid" FROM "Executor" JOIN "AgentGraphExecution" e ON e."executor" = "Executor"."id"'
-        executor = c.exec_driver_sql(f"{owner} WHERE e.\"id\" = '{execution_id}'").scalar_one()
+        executor = c.execute(f"{owner} WHERE e.\"id\" = '{execution_id}'").scalar_one()
     os.kill(executor, 9)
     managed.until(lambda: not psutil.pid_exists(beside) or psutil.Process(beside).status() == psutil.STATUS_ZOMBIE, 5)
     assert managed.ended(execution_id).status is ExecutionStatus.COMPLETED

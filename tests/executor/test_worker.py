@@ -301,7 +301,7 @@ async def test_a_history_that_differs_ends_the_execution_instead_of_guessing(ben
     one.stop()
     await asyncio.wait_for(task, 20)
     with bench.database.write() as c:
-        c.exec_driver_sql(
+        c.execute(
             bench.database.sql('UPDATE "AgentNodeExecution" SET "inputData" = ? WHERE "id" = ?'),
             ('{"value":2}', f"{execution_id}.0"),
         )

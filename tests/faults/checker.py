@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from autogpt_server.data.connection import Connection
 
 FINAL = frozenset({"COMPLETED", "FAILED", "TERMINATED"})
 
@@ -128,7 +128,7 @@ class Checker:
             yield "is COMPLETED with nodes that never ended"
 
     def _streams(self, execution: _Execution, nodes: list[_Node]) -> Iterator[str]:
-        rows = self._c.exec_driver_sql(
+        rows = self._c.execute(
             'SELECT "number","agentNodeExecutionId","pin","value","revision" FROM "AgentNodeOutput" '
             f'WHERE "agentGraphExecutionId" = \'{execution.id}\' ORDER BY "number"'
         ).all()
@@ -183,7 +183,7 @@ class Checker:
         return dict(found)
 
     def _read_executions(self) -> dict[str, _Execution]:
-        rows = self._c.exec_driver_sql(
+        rows = self._c.execute(
             'SELECT "id","agentGraphId","agentGraphVersion","status","attempt","deaths","executor","revision",'
             '"parentExecutionId","outputs","stats","rerunOfId","startedAt","endedAt" FROM "AgentGraphExecution"'
         ).all()
@@ -196,7 +196,7 @@ class Checker:
 
     def _read_nodes(self) -> dict[str, list[_Node]]:
         found: dict[str, list[_Node]] = defaultdict(list)
-        rows = self._c.exec_driver_sql(
+        rows = self._c.execute(
             'SELECT "agentGraphExecutionId","id","agentNodeId","sequence","status","inputData","outputData","attempt",'
             '"revision" FROM "AgentNodeExecution" ORDER BY "sequence"'
         ).all()
@@ -207,11 +207,11 @@ class Checker:
 
     def _read_graphs(self) -> dict[tuple[str, int], _Graph]:
         found: dict[tuple[str, int], _Graph] = defaultdict(lambda: _Graph({}, []))
-        for r in self._c.exec_driver_sql(
+        for r in self._c.execute(
             'SELECT "agentGraphId","agentGraphVersion","id","agentBlockName","constantInput" FROM "AgentNode"'
         ):
             found[r[0], r[1]].blocks[r[2]] = (r[3], _parsed(r[4]))
-        for r in self._c.exec_driver_sql(
+        for r in self._c.execute(
             'SELECT "agentGraphId","agentGraphVersion","agentNodeSourceId","sourceName","agentNodeSinkId","sinkName",'
             '"isStatic" FROM "AgentNodeLink"'
         ):

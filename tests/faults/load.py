@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import Connection
 
 from autogpt_server.blocks.registry import load_registry
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.data.urls import parse_database_url
 from tests import node_blocks, odd_blocks
@@ -164,6 +164,13 @@ class Load:
         self.accepted += ids
         return ids
 
+    def submit_alone(self, graph_id: str) -> str:
+        """Submit one execution, as safely."""
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        execution_id: str = self.call("POST", f"/graphs/{graph_id}/execute", {}, headers=headers)["id"]
+        self.accepted.append(execution_id)
+        return execution_id
+
     def until(self, condition: Callable[[Connection], Any], what: str) -> None:
         """Wait until a look at the database says so."""
         end = time.monotonic() + self._patience
@@ -178,9 +185,9 @@ class Load:
         """Wait until every execution has ended."""
         waiting = "'INCOMPLETE','QUEUED','RUNNING','PAUSED'"
         text = f'SELECT 1 FROM "AgentGraphExecution" WHERE "status" IN ({waiting}) LIMIT 1'
-        self.until(lambda c: c.exec_driver_sql(text).first() is None, "some executions do not end")
+        self.until(lambda c: c.execute(text).first() is None, "some executions do not end")
 
     def wait_for(self, execution_id: str, *statuses: str) -> None:
         among = ",".join(f"'{status}'" for status in statuses)
         text = f'SELECT 1 FROM "AgentGraphExecution" WHERE "id" = \'{execution_id}\' AND "status" IN ({among})'
-        self.until(lambda c: c.exec_driver_sql(text).first() is not None, f"{execution_id} is not {among}")
+        self.until(lambda c: c.execute(text).first() is not None, f"{execution_id} is not {among}")

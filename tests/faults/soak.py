@@ -108,7 +108,7 @@ class Submitter:
     def _waiting(self) -> int:
         with contextlib.suppress(Exception), self._load.database.read() as c:
             text = "SELECT COUNT(*) FROM \"AgentGraphExecution\" WHERE \"status\" IN ('QUEUED','RUNNING')"
-            return c.exec_driver_sql(text).scalar_one()
+            return c.execute(text).scalar_one()
         return 0
 
 

@@ -38,9 +38,9 @@ def _problems(good: Good, damage: str | None = None) -> list[str]:
     found: list[str] = []
     # No process died here: whatever was started more than once is too much.
     with contextlib.suppress(_Undone), database.write() as c:
-        c.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        c.execute("PRAGMA defer_foreign_keys = ON")
         if damage is not None:
-            assert c.exec_driver_sql(damage).rowcount > 0, damage
+            assert c.execute(damage).rowcount > 0, damage
         found = Checker(c, max_attempts=1).problems(accepted)
         raise _Undone
     return found

@@ -63,7 +63,7 @@ class Victim:
 
     def kill_executor(self, where: str = "1=1") -> None:
         with self.load.database.read() as c:
-            pid = c.exec_driver_sql(f'SELECT "pid" FROM "Executor" WHERE "epoch" = 1 AND {where}').scalars().first()
+            pid = c.execute(f'SELECT "pid" FROM "Executor" WHERE "epoch" = 1 AND {where}').scalar()
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
 
@@ -133,7 +133,7 @@ def run_gated(victim: Victim) -> tuple[str, str]:
     gate = f"gate-{uuid.uuid4()}"
     (execution_id,) = victim.load.submit(victim.load.store(load.gated(gate)))
     started = f'SELECT 1 FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = \'{execution_id}\''
-    victim.load.until(lambda c: c.exec_driver_sql(started).first() is not None, "the gate's node does not start")
+    victim.load.until(lambda c: c.execute(started).first() is not None, "the gate's node does not start")
     return execution_id, gate
 
 
@@ -190,6 +190,18 @@ def submit_under(victim: Victim, point: str, how: str = "kill") -> list[int]:
     return victim.wait_until_taken(point)
 
 
+def hand_over(victim: Victim, point: str) -> None:
+    """Submit one after the other, to executors that have nothing to do, until one was handed over."""
+    victim.load.wait_for_all()
+    victim.arm(point)
+    end = time.monotonic() + load.PATIENCE
+    while not list(victim.points.glob(f"{point}.1.*")):
+        assert time.monotonic() < end, "nothing is handed over"
+        victim.load.submit_alone(victim.chain)
+        victim.load.wait_for_all()
+    victim.wait_until_taken(point)
+
+
 def wait_until_gone(pid: int) -> None:
     end = time.monotonic() + load.PATIENCE
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
@@ -203,6 +215,8 @@ Work = Callable[[Victim, str], object]
 PASSED_BY: dict[str, Work] = {
     "process.entered": replace_executor,
     "accept.written": submit_under,
+    "handover.written": hand_over,
+    "handover.heard": hand_over,
     "accept.committed": submit_under,
     "answer.ready": submit_under,
     "stop.written": stop_one,

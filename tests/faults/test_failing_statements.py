@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.controls import Controls
 from autogpt_server.data.database import Database
 from autogpt_server.data.leases import Lease, Leases, Suspect
@@ -80,7 +80,7 @@ class Surroundings:
     def everything(self) -> list[tuple[Any, ...]]:
         with self.database.read() as c:
             return sorted(
-                ((table, *map(str, row)) for table in TABLES for row in c.exec_driver_sql(f'SELECT * FROM "{table}"')),
+                ((table, *map(str, row)) for table in TABLES for row in c.execute(f'SELECT * FROM "{table}"')),
             )
 
 
@@ -108,7 +108,7 @@ OPERATIONS: dict[str, Callable[[Surroundings], object]] = {
 def test_it_is_done_or_not(database: Database, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     surroundings = Surroundings(database)
     before = surroundings.everything()
-    execute, left = Connection.exec_driver_sql, 0
+    execute, left = Connection.execute, 0
 
     def fail_sometimes(self: Connection, *args: Any, **kwargs: Any) -> Any:
         nonlocal left
@@ -122,7 +122,7 @@ def test_it_is_done_or_not(database: Database, monkeypatch: pytest.MonkeyPatch, 
         failures += 1
         left = failures
         with monkeypatch.context() as patched:
-            patched.setattr(Connection, "exec_driver_sql", fail_sometimes)
+            patched.setattr(Connection, "execute", fail_sometimes)
             try:
                 OPERATIONS[name](surroundings)
                 break

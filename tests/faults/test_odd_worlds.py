@@ -61,7 +61,7 @@ async def test_one_poisoned_row_among_five_hundred_fails_alone(bench: Bench, col
             change = f'UPDATE "AgentGraphExecution" SET "inputs" = \'{{"broken\' WHERE "id" = \'{poisoned}\''
         else:
             change = f'UPDATE "AgentNode" SET "constantInput" = \'{{"broken\' WHERE "agentGraphId" = \'{other.id}\''
-        assert c.exec_driver_sql(change).rowcount == 1
+        assert c.execute(change).rowcount == 1
     async with working(bench):
         execution = await bench.ended(poisoned)
         assert execution.status is FAILED

@@ -50,7 +50,7 @@ def stored(url: str, data_dir: Path, execution_id: str) -> tuple[Any, ...]:
     try:
         with database.read() as c:
             text = 'SELECT "status","executor","attempt" FROM "AgentGraphExecution" WHERE "id" = ?'
-            return tuple(c.exec_driver_sql(database.sql(text), (execution_id,)).one())
+            return tuple(c.execute(database.sql(text), (execution_id,)).one())
     finally:
         database.close()
 
@@ -156,5 +156,5 @@ def test_a_newer_release_starts_and_claims_while_the_old_one_drains(
             assert new.client.get("/health")["status"] == "ok"
             migrated = Database.from_settings(make_settings(data, empty_url))
             with migrated.read() as c:
-                assert c.exec_driver_sql('SELECT SUM("newerRelease") FROM "AgentGraphExecution"').scalar_one() == 0
+                assert c.execute('SELECT SUM("newerRelease") FROM "AgentGraphExecution"').scalar_one() == 0
             migrated.close()

@@ -14,7 +14,7 @@ from autogpt_server.executor.submit import MAX_BATCH
 from autogpt_server.model.check import check_inputs
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.ids import DEFAULT_USER_ID, new_id
-from autogpt_server.server.quick_lane import Application
+from autogpt_server.server.quick_lane.application import Application
 from tests.server.conftest import Api, Nodes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

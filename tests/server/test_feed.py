@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,11 +13,12 @@ import pytest
 
 from autogpt_server.data.executions import Changes, Executions
 from autogpt_server.errors import ExecutionNotFound, Unavailable
-from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeExecution, NodeOutput
+from autogpt_server.model.execution import ExecutionStatus, GraphExecution, LogEntry, NodeExecution, NodeOutput
 from autogpt_server.model.ids import new_id
+from autogpt_server.server import deps, event_stream
 from autogpt_server.server import feed as feed_module
-from autogpt_server.server.api import executions as route
 from autogpt_server.server.feed import Entry
+from autogpt_server.server.shapes import Event, NodeExecutionShape, node_event
 from tests.server.conftest import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -51,11 +52,11 @@ class Told:
         self._status = COMPLETED if is_end else RUNNING
         self._events.wake([self.id])
 
-    def follow(self, after: int = -1) -> AsyncIterator[Entry]:
-        return self._events.follow(self.id, after)
+    def follow(self, after: int = -1) -> AsyncGenerator[Sequence[Entry]]:
+        return self._events.follow("u", self.id, after)
 
     async def to_the_end(self, after: int = -1) -> list[dict[str, Any]]:
-        return [json.loads(entry.data) async for entry in self.follow(after)]
+        return [json.loads(entry.data) async for entries in self.follow(after) for entry in entries]
 
     def _changes(self, execution_id: str, after: int, after_output: int = 0) -> Changes:
         self.looks += 1
@@ -99,6 +100,12 @@ def sequences(told: list[dict[str, Any]]) -> list[int]:
     return [event["execution"]["sequence"] for event in told if event["type"] == "node_execution"]
 
 
+async def one_by_one(news: AsyncGenerator[Sequence[Entry]]) -> AsyncGenerator[Entry]:
+    async for entries in news:
+        for entry in entries:
+            yield entry
+
+
 async def test_very_many_changes_come_in_order_and_in_full(api: Api, monkeypatch: pytest.MonkeyPatch):
     # Reads give at most two revisions at once.
     told = Told(api, monkeypatch, most=4)
@@ -106,7 +113,7 @@ async def test_very_many_changes_come_in_order_and_in_full(api: Api, monkeypatch
         told.commit(2)
     told.commit(2, is_end=True)
 
-    found = [entry async for entry in told.follow()]
+    found = [entry async for entries in told.follow() for entry in entries]
 
     assert [entry.revision for entry in found] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 7]
     assert [entry.revision for entry in found if entry.is_last] == [1, 2, 3, 4, 5, 6, 7]
@@ -115,9 +122,29 @@ async def test_very_many_changes_come_in_order_and_in_full(api: Api, monkeypatch
 
 async def test_a_stream_outlives_a_database_that_is_away_for_a_moment(api: Api, monkeypatch: pytest.MonkeyPatch):
     told = Told(api, monkeypatch)
-    told.commit(2, is_end=True)
+    told.commit(2)
+    async with aclosing(told.follow()) as news:
+        found = list(await anext(news))
+        told.error = Unavailable("away")
+        told.commit(2, is_end=True)
+        found += [entry async for entry in one_by_one(news)]
+    assert [entry.revision for entry in found] == [1, 1, 1, 2, 2, 2]
+
+
+async def test_who_begins_while_the_database_is_away_is_told_so(api: Api, monkeypatch: pytest.MonkeyPatch):
+    told = Told(api, monkeypatch)
     told.error = Unavailable("away")
-    assert len(await told.to_the_end()) == 3
+    answer = await api.http.get(f"/api/executions/{told.id}/events")
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_only_the_owner_may_follow(api: Api, monkeypatch: pytest.MonkeyPatch):
+    told = Told(api, monkeypatch)
+    told.commit(is_end=True)
+    answer = await api.http.get(f"/api/executions/{told.id}/events")
+    assert answer.status_code == 404
+    assert answer.json()["type"].endswith(":not-found")
 
 
 async def test_an_error_of_the_reading_reaches_every_reader(api: Api, monkeypatch: pytest.MonkeyPatch):
@@ -148,14 +175,14 @@ async def test_who_falls_behind_what_is_kept_reads_the_rows(api: Api, monkeypatc
     told = Told(api, monkeypatch)
     told.commit()
     async with aclosing(told.follow()) as slow:  # type: ignore[type-var]
-        first = [json.loads((await anext(slow)).data)]
+        first = [json.loads(entry.data) for entry in await anext(slow)]
         fast = asyncio.create_task(told.to_the_end())
         for _ in range(20):
             told.commit(3)
             await asyncio.sleep(0.005)
         told.commit(is_end=True)
         assert sequences(await asyncio.wait_for(fast, 20)) == list(range(1, 63))
-        rest = [json.loads(entry.data) async for entry in slow]
+        rest = [json.loads(entry.data) async for entries in slow for entry in entries]
     assert sequences(first + rest) == list(range(1, 63))
 
 
@@ -171,7 +198,7 @@ async def test_readers_that_drop_and_return_anywhere_see_every_end_once(api: Api
             entries = told.follow(after)
             async with aclosing(entries):  # type: ignore[type-var]
                 count, waiting = 0, []
-                async for entry in entries:
+                async for entry in one_by_one(entries):
                     waiting.append(json.loads(entry.data))
                     if entry.is_last:
                         # What a client keeps is whole revisions; the rest of a broken one comes again.
@@ -215,11 +242,10 @@ async def test_what_blocks_stream_is_told_once_and_before_the_ends_of_its_revisi
 
 
 async def test_a_slow_reader_is_cut_off_and_holds_up_nobody(api: Api, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(route, "_SEND_SECONDS", 0.2)
+    monkeypatch.setattr(event_stream, "_SEND_SECONDS", 0.2)
     told = Told(api, monkeypatch)
     told.commit()
-    owner = _execution(told.id, 1, RUNNING)
-    monkeypatch.setattr(Executions, "get", lambda *_: owner)
+    monkeypatch.setattr(deps, "DEFAULT_USER_ID", "u")
     sent: list[Any] = []
     stuck = asyncio.Event()
 
@@ -245,3 +271,20 @@ async def test_a_slow_reader_is_cut_off_and_holds_up_nobody(api: Api, monkeypatc
     told.commit(is_end=True)
     assert sequences(await asyncio.wait_for(fast, 20)) == [1, 2]
     assert sum(message["type"] == "http.response.body" for message in sent) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"sequence": None, "status": RUNNING, "started_at": None, "ended_at": None},
+        {"queued_at": datetime(2026, 1, 1, tzinfo=UTC), "started_at": datetime(2026, 1, 1, 0, 0, 0, 5000, tzinfo=UTC)},
+        {"input_data": {"big": 10**30, "text": "\u2028\u00e9"}, "output_data": (("a", 1), ("b", None), ("a", [2.5]))},
+        {"error": "it broke", "logs": (LogEntry(at=datetime(2026, 1, 1, tzinfo=UTC), level="INFO", text="x"),)},
+    ],
+)
+async def test_an_event_of_a_node_shows_it_as_everything_else_does(changes: dict[str, Any]):
+    node = _node(3, 7)._replace(**changes)
+    shape = NodeExecutionShape.of(node, {"n": "AnyBlock"})
+    told = json.loads(node_event(node, {"n": "AnyBlock"}))
+    assert told == json.loads(Event(sequence=7, type="node_execution", execution=shape).model_dump_json())

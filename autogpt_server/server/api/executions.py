@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.responses import StreamingResponse
 
 from autogpt_server.executor.rerun import RerunRequest
+from autogpt_server.server import event_stream
 from autogpt_server.server.bodies import InputsBody, documented, parse_model
 from autogpt_server.server.deps import (
     MAX_INT,
@@ -24,15 +23,9 @@ from autogpt_server.server.deps import (
     UserId,
 )
 from autogpt_server.server.events import BEGINNING
-from autogpt_server.server.feed import Entry
 from autogpt_server.server.shapes import Accepted, ExecutionDetails, ExecutionShape, Listing, NodeExecutionShape
 
 router = APIRouter(prefix="/executions", tags=["executions"])
-
-#: Seconds between two signs of life of a stream on which nothing happens.
-_PING_SECONDS = 15
-#: Seconds that a client may take to accept one event.
-_SEND_SECONDS = 30
 
 Revision = Annotated[int | None, Query(ge=0, le=MAX_INT, description="Only what changed after this sequence.")]
 LastEventId = Annotated[int | None, Header(ge=0, le=MAX_INT, description="The same, as browsers send it.")]
@@ -123,7 +116,7 @@ async def rerun_execution(
 
 @router.get(
     "/{execution_id}/events",
-    response_class=EventSourceResponse,
+    response_class=StreamingResponse,
     responses={
         200: {"description": "Server-sent events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
         204: {"description": "It has ended, and the client has seen that"},
@@ -140,19 +133,7 @@ async def follow_execution(
 
     Every event is `{sequence, type, execution}`, where `type` is `graph_execution` or `node_execution`; or, of what a
     streaming block yields while it runs, `{sequence, type, output}` with the `type` `node_output`.
-    A client that does not accept an event within 30 s is cut off, and may come back with its position.
+    A client that does not accept events within 30 s is cut off, and may come back with its position.
     """
-    execution = await asyncio.to_thread(services.executions.get, user_id, execution_id)
     seen = last_event_id if last_event_id is not None else after if after is not None else BEGINNING
-    if execution.status.is_final and execution.revision <= seen:
-        return Response(status_code=204)
-    return EventSourceResponse(
-        _sent(services.events.follow(execution_id, seen)), ping=_PING_SECONDS, send_timeout=_SEND_SECONDS
-    )
-
-
-async def _sent(entries: AsyncGenerator[Entry]) -> AsyncGenerator[ServerSentEvent]:
-    """Only the last event of a revision has an id: who was cut off comes back with a revision that it has whole."""
-    async with aclosing(entries):
-        async for entry in entries:
-            yield ServerSentEvent(entry.data, id=str(entry.revision) if entry.is_last else None, sep="\n")
+    return await event_stream.follow(services.events, user_id, execution_id, seen)

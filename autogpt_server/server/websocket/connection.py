@@ -156,9 +156,10 @@ class Connection:
                     group.create_task(follow(execution_id, after))
 
     async def _follow(self, channel: str, execution_id: str, after: int) -> None:
-        async with aclosing(self._services.events.follow(execution_id, after)) as entries:
-            async for entry in entries:
-                await self._send(messages.execution_event(channel, entry))
+        async with aclosing(self._services.events.follow(self._user_id, execution_id, after)) as news:
+            async for entries in news:
+                for entry in entries:
+                    await self._send(messages.execution_event(channel, entry))
 
     async def _send(self, text: str) -> None:
         async with self._sending:

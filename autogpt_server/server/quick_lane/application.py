@@ -1,0 +1,61 @@
+"""The framework's application with the quick lanes before it."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from autogpt_server.errors import ServerError
+from autogpt_server.server.bodies import INLINE_BYTES
+from autogpt_server.server.doorkeeper import is_ours
+from autogpt_server.server.problems import answer_defect, answer_error
+from autogpt_server.server.quick_lane.executing import Executing
+from autogpt_server.server.quick_lane.following import Following
+
+#: Headers that a guard or another reader of the body must look at.
+_UNUSUAL = frozenset({b"origin", b"transfer-encoding", b"expect"})
+
+_LANES: tuple[type[Executing] | type[Following], ...] = (Executing, Following)
+
+
+class Application(FastAPI):
+    """Answers by itself what a lane takes."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = _quick_request(scope)
+        if request is None or not self._is_usual(request.headers):
+            await super().__call__(scope, receive, send)
+            return
+        try:
+            answer = await request.answer(self, scope, receive)
+        except ServerError as error:
+            answer = answer_error(error)
+        except Exception as error:
+            # The border of the request: no error of ours may end more than this one answer.
+            answer = answer_defect(scope, error)
+        if answer is not None:
+            await answer(scope, receive, send)
+
+    def _is_usual(self, headers: dict[bytes, bytes]) -> bool:
+        length = headers.get(b"content-length", b"0")
+        return (
+            _UNUSUAL.isdisjoint(headers)
+            and length.isdigit()
+            and int(length[:10]) <= INLINE_BYTES
+            and is_ours(headers.get(b"host", b"").decode("latin-1"), self.state.own_host)
+        )
+
+
+def quick_route(scope: Scope) -> str | None:
+    """Name the route, as it is named everywhere, of a request that a lane may have answered."""
+    request = _quick_request(scope)
+    return None if request is None else request.route
+
+
+def _quick_request(scope: Scope) -> Executing | Following | None:
+    if scope["type"] != "http":
+        return None
+    for lane in _LANES:
+        if (request := lane.parse(scope)) is not None:
+            return request
+    return None
