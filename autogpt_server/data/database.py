@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -72,6 +72,11 @@ class Database:
     def to_list(self, texts: Sequence[str]) -> str | list[str]:
         """Give texts as the one parameter that ``among`` takes."""
         return dumps(list(texts)) if self.provider == "sqlite" else list(texts)
+
+    @staticmethod
+    def to_recordset(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+        """Give rows as the one parameter that PostgreSQL's ``json_to_recordset`` takes apart by the names."""
+        return dumps([dict(zip(names, row, strict=True)) for row in rows])
 
     def to_column(self, moment: datetime | None) -> int | datetime | None:
         """Give an aware time as this database stores it, to the millisecond, the rest cut off.

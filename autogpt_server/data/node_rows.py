@@ -9,7 +9,6 @@ from typing import Any
 
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
-from autogpt_server.model.jsonvalue import dumps
 
 
 @dataclass(slots=True)
@@ -90,8 +89,7 @@ def write_node_rows(db: Database, c: Connection, rows: list[Columns]) -> None:
     if not rows:
         return
     if db.provider == "postgresql":
-        text = dumps([dict(zip(_KEYS, row, strict=True)) for row in rows])
-        c.execute(db.sql(_FROM_JSON), (text,))
+        c.execute(db.sql(_FROM_JSON), (db.to_recordset(_KEYS, rows),))
         return
     start = 0
     for size in _SIZES:

@@ -16,7 +16,6 @@ from autogpt_server.data.node_rows import Columns, NodeRow, columns, write_node_
 from autogpt_server.data.release import end_running_nodes
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
-from autogpt_server.model.jsonvalue import dumps
 from autogpt_server.service.crash_points import crash_point
 
 
@@ -146,8 +145,7 @@ class _Writing:
         self.ends: list[tuple[Any, ...]] = []
 
     def add(self, record: Record, revision: int) -> None:
-        which = (record.execution_id, record.attempt)
-        end = record.ending
+        which, end = (record.execution_id, record.attempt), record.ending
         if end is None:
             self._touches.append((revision, *which))
         else:
@@ -182,18 +180,18 @@ class _Writing:
             end_running_nodes(self._db, c, execution_id, end.status, end.error, revision)
 
     def _move_each(self, c: Connection) -> None:
-        fence = (self._lease.id,)
+        lease_id = self._lease.id
         if self._touches:
-            c.execute(_TOUCH, [(revision, id_, *fence, attempt) for revision, id_, attempt in self._touches])
+            c.execute(_TOUCH, [(revision, id_, lease_id, attempt) for revision, id_, attempt in self._touches])
         if self.ends:
-            c.execute(_END, [(*end, self._now, id_, *fence, attempt) for *end, id_, attempt in self.ends])
+            c.execute(_END, [(*end, self._now, id_, lease_id, attempt) for *end, id_, attempt in self.ends])
 
     def _move_many(self, c: Connection) -> None:
         if self._touches:
-            rows = dumps([dict(zip("ria", touch, strict=True)) for touch in self._touches])
+            rows = self._db.to_recordset("ria", self._touches)
             c.execute(self._db.sql(_TOUCH_MANY), (rows, self._lease.id))
         if self.ends:
-            rows = dumps([dict(zip("rsoteia", end, strict=True)) for end in self.ends])
+            rows = self._db.to_recordset("rsoteia", self.ends)
             c.execute(self._db.sql(_END_MANY), (self._now, rows, self._lease.id))
 
 

@@ -6,7 +6,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from autogpt_server.server.quick_lane.application import quick_route
+from autogpt_server.server.quick_lane.application import ROUTE_KEY
 from autogpt_server.server.submission_spans import SubmissionSpans
 from autogpt_server.telemetry import counting
 from autogpt_server.telemetry.measures import HTTP_SECONDS
@@ -43,7 +43,7 @@ def _route(scope: Scope) -> str:
     route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
     if route is not None:
         return str(route.path)
-    return quick_route(scope) or _NO_ROUTE
+    return scope.get(ROUTE_KEY, _NO_ROUTE)
 
 
 def _method(scope: Scope) -> str:

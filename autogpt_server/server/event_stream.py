@@ -19,10 +19,9 @@ from autogpt_server.server.feed import Entry
 
 log = logging.getLogger(__name__)
 
-MEDIA_TYPE = "text/event-stream"
 #: A proxy must neither keep events nor hold them back.
 _HEADERS = [
-    (b"content-type", f"{MEDIA_TYPE}; charset=utf-8".encode()),
+    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 ]
@@ -54,8 +53,6 @@ class EventStream(Response):
     Of its own, because somebody waits for the event that an execution has ended: a general response for such streams
     spends several times as long on the four tasks that it runs for each.
     """
-
-    media_type = MEDIA_TYPE
 
     def __init__(self, first: Sequence[Entry], news: AsyncGenerator[Sequence[Entry]]) -> None:
         self._first, self._news = first, news

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from autogpt_server.data.executions import Changes
-from autogpt_server.model.execution import NodeOutput
 from autogpt_server.server.block_names import Names
 from autogpt_server.server.shapes import Event, ExecutionShape, NodeOutputShape, OutputEvent, node_event
 
@@ -40,7 +39,13 @@ class Teller:
 
     def tell(self, changes: Changes, after: int, names: Names) -> list[Entry]:
         """Give the events of what changed after a revision, in the order of the revisions."""
-        told = [(output.revision, _output_event(output)) for output in changes.outputs]
+        told = [
+            (
+                output.revision,
+                OutputEvent(sequence=output.revision, output=NodeOutputShape.of(output)).model_dump_json(),
+            )
+            for output in changes.outputs
+        ]
         told += [(node.revision, node_event(node, names)) for node in changes.nodes]
         # Stable: of one revision, what was streamed comes before the ends.
         told.sort(key=lambda one: one[0])
@@ -108,17 +113,6 @@ class Feed:
         self.start = middle
         self._entries = kept
         self._characters = sum(len(entry.data) for entry in kept)
-
-
-def _output_event(output: NodeOutput) -> str:
-    shape = NodeOutputShape(
-        number=output.number,
-        node_execution_id=output.node_execution_id,
-        node_id=output.node_id,
-        pin=output.pin,
-        value=output.value,
-    )
-    return OutputEvent(sequence=output.revision, output=shape).model_dump_json()
 
 
 def _entries(told: list[tuple[int, str]]) -> Iterator[Entry]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from autogpt_server.data.pages import Page
 from autogpt_server.errors import Problem
 from autogpt_server.model.block import Block
-from autogpt_server.model.execution import ExecutionStatus, GraphExecution, LogEntry, NodeExecution, Outputs
+from autogpt_server.model.execution import ExecutionStatus, GraphExecution, LogEntry, NodeExecution, NodeOutput, Outputs
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.jsonvalue import dumps
 from autogpt_server.server.block_names import Names
@@ -113,22 +113,26 @@ class NodeExecutionShape(Shape):
 
     @classmethod
     def of(cls, node: NodeExecution, names: Names) -> Self:
-        return cls(
-            id=node.id,
-            node_id=node.node_id,
-            block_name=names.get(node.node_id, ""),
-            sequence=node.sequence,
-            status=node.status,
-            input_data=node.input_data,
-            output_data=by_pin(node.output_data),
-            error=node.error,
-            attempt=node.attempt,
-            tries=node.tries,
-            logs=node.logs,
-            queued_at=node.queued_at,
-            started_at=node.started_at,
-            ended_at=node.ended_at,
-        )
+        return cls(**_node_fields(node, names))
+
+
+def _node_fields(node: NodeExecution, names: Names) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "node_id": node.node_id,
+        "block_name": names.get(node.node_id, ""),
+        "sequence": node.sequence,
+        "status": node.status,
+        "input_data": node.input_data,
+        "output_data": by_pin(node.output_data),
+        "error": node.error,
+        "attempt": node.attempt,
+        "tries": node.tries,
+        "logs": node.logs,
+        "queued_at": node.queued_at,
+        "started_at": node.started_at,
+        "ended_at": node.ended_at,
+    }
 
 
 class ExecutionShape(Shape):
@@ -194,28 +198,11 @@ class Event(Shape):
 
 def node_event(node: NodeExecution, names: Names) -> str:
     """Write the ``Event`` of a node execution: the same JSON in a tenth of the time, as they come by the hundred."""
-    return dumps(
-        {
-            "sequence": node.revision,
-            "type": "node_execution",
-            "execution": {
-                "id": node.id,
-                "node_id": node.node_id,
-                "block_name": names.get(node.node_id, ""),
-                "sequence": node.sequence,
-                "status": node.status,
-                "input_data": node.input_data,
-                "output_data": by_pin(node.output_data),
-                "error": node.error,
-                "attempt": node.attempt,
-                "tries": node.tries,
-                "logs": [{"at": _zulu(log.at), "level": log.level, "text": log.text} for log in node.logs],
-                "queued_at": _zulu(node.queued_at),
-                "started_at": _zulu(node.started_at),
-                "ended_at": _zulu(node.ended_at),
-            },
-        }
-    )
+    fields = _node_fields(node, names)
+    fields["logs"] = [{"at": _zulu(log.at), "level": log.level, "text": log.text} for log in node.logs]
+    for name in ("queued_at", "started_at", "ended_at"):
+        fields[name] = _zulu(fields[name])
+    return dumps({"sequence": node.revision, "type": "node_execution", "execution": fields})
 
 
 def _zulu(moment: datetime | None) -> str | None:
@@ -229,6 +216,16 @@ class NodeOutputShape(Shape):
     node_id: str
     pin: str
     value: Any
+
+    @classmethod
+    def of(cls, output: NodeOutput) -> Self:
+        return cls(
+            number=output.number,
+            node_execution_id=output.node_execution_id,
+            node_id=output.node_id,
+            pin=output.pin,
+            value=output.value,
+        )
 
 
 class OutputEvent(Shape):

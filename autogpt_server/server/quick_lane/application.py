@@ -15,6 +15,9 @@ from autogpt_server.server.quick_lane.following import Following
 #: Headers that a guard or another reader of the body must look at.
 _UNUSUAL = frozenset({b"origin", b"transfer-encoding", b"expect"})
 
+#: Where a request notes its route, as the framework's routes note theirs: also one that a guard then refuses.
+ROUTE_KEY = "quick_lane.route"
+
 _LANES: tuple[type[Executing] | type[Following], ...] = (Executing, Following)
 
 
@@ -23,6 +26,8 @@ class Application(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = _quick_request(scope)
+        if request is not None:
+            scope[ROUTE_KEY] = request.route
         if request is None or not self._is_usual(request.headers):
             await super().__call__(scope, receive, send)
             return
@@ -44,12 +49,6 @@ class Application(FastAPI):
             and int(length[:10]) <= INLINE_BYTES
             and is_ours(headers.get(b"host", b"").decode("latin-1"), self.state.own_host)
         )
-
-
-def quick_route(scope: Scope) -> str | None:
-    """Name the route, as it is named everywhere, of a request that a lane may have answered."""
-    request = _quick_request(scope)
-    return None if request is None else request.route
 
 
 def _quick_request(scope: Scope) -> Executing | Following | None:
