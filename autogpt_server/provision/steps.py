@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autogpt_server.errors import ServerError
+from autogpt_server.provision.held_signals import held_signals
 
 #: Lines of a failed command's output that are shown.
 _SHOWN_LINES = 30
@@ -78,25 +79,34 @@ class Steps:
             SetUpFailed: It cannot be started or returned a failure; with the last lines of its output.
         """
         name = " ".join(str(part) for part in command)
+        process: subprocess.Popen[str] | None = None
         try:
-            result = subprocess.run(
-                command,
-                cwd=cwd,
-                env=_environment(path, variables or {}),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                pass_fds=(self._lock,),
-                check=False,
-            )
+            # Between its start and the moment when it is known here, a signal would leave it behind.
+            with held_signals():
+                process = subprocess.Popen(
+                    command,
+                    cwd=cwd,
+                    env=_environment(path, variables or {}),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    pass_fds=(self._lock,),
+                )
+            output, errors = process.communicate()
         except OSError as error:
             raise SetUpFailed(f"{name}\ncannot be started: {error}\n{hint}".rstrip()) from error
-        if result.returncode != 0:
-            lines = (result.stdout + result.stderr).rstrip().splitlines()[-_SHOWN_LINES:]
-            failure = f"failed with exit code {result.returncode}:"
+        except BaseException:
+            if process is not None:
+                process.kill()
+                process.wait()
+            raise
+        if process.returncode != 0:
+            lines = (output + errors).rstrip().splitlines()[-_SHOWN_LINES:]
+            failure = f"failed with exit code {process.returncode}:"
             raise SetUpFailed("\n".join([name, failure, *lines, hint]).rstrip())
-        return result.stdout
+        return output
 
     def compile(self, python: Path, folder: Path) -> None:
         """Compile a folder of Python files on all cores, also where the environment forbids it for imports.

@@ -18,6 +18,15 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 with Steps.exclusive(Path(sys.argv[1])) as steps:
     steps.run(["cat", sys.argv[2]], cwd=Path.cwd())
 """
+#: The same, and the signal comes when its command runs already and is not yet known to it.
+EARLY = """
+import os, subprocess
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+subprocess.Popen = Popen
+"""
 WAITER = """
 import sys
 from pathlib import Path
@@ -81,6 +90,14 @@ def test_a_terminated_set_up_ends_its_command(tmp_path: Path, fifo: Path) -> Non
     with fifo.open("w"):
         holder.send_signal(signal.SIGTERM)
         holder.communicate(timeout=20)
+
+    assert holder.returncode == 143
+    assert not is_locked(tmp_path / "lock")
+
+
+def test_a_set_up_terminated_while_a_command_starts_ends_that_too(tmp_path: Path, fifo: Path) -> None:
+    holder = start(HOLDER.replace("with", EARLY + "with"), tmp_path / "lock", fifo)
+    holder.communicate(timeout=20)
 
     assert holder.returncode == 143
     assert not is_locked(tmp_path / "lock")
