@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
@@ -59,12 +59,34 @@ _MAX_SEQUENCE = 2**31 - 1
 MAX_CHANGES = 1000
 
 
+class NodeChange(NamedTuple):
+    """A node execution as a commit left it: the columns, with their JSON unread, as most of it is only passed on."""
+
+    id: str
+    execution_id: str
+    node_id: str
+    sequence: int | None
+    status: str
+    input_data: str
+    #: Pairs of pin and value; None until it ends.
+    output_data: str | None
+    error: str | None
+    attempt: int
+    revision: int
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    tries: int
+    #: None where the block wrote nothing.
+    logs: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What was committed of an execution, up to ``revision``."""
 
     execution: GraphExecution
-    nodes: list[NodeExecution]
+    nodes: list[NodeChange]
     outputs: list[NodeOutput]
     revision: int
 
@@ -203,7 +225,7 @@ class Executions:
             outputs = c.execute(self._db.sql(_OUTPUTS), (execution_id, after_output, after, revision)).all()
         return Changes(
             execution,
-            [self._node_execution(r) for r in rows],
+            [self._node_change(row) for row in rows],
             [_node_output(row) for row in outputs],
             revision,
         )
@@ -265,6 +287,10 @@ class Executions:
             rerun_from_node_id=row[22],
         )
 
+    def _node_change(self, row: AnyRow) -> NodeChange:
+        times = map(self._db.from_column, row[10:13])
+        return NodeChange(*row[:10], *times, *row[13:])
+
     def _node_execution(self, row: AnyRow, streamed: Mapping[str, Outputs] = _NO_OUTPUTS) -> NodeExecution:
         return NodeExecution(
             id=row[0],
@@ -283,8 +309,13 @@ class Executions:
             started_at=self._db.from_column(row[11]),
             ended_at=self._db.from_column(row[12]),
             tries=row[13],
-            logs=() if row[14] is None else tuple(LogEntry(**entry) for entry in loads(row[14])),
+            logs=read_logs(row[14]),
         )
+
+
+def read_logs(text: str | None) -> tuple[LogEntry, ...]:
+    """Read the column ``logs`` of a node execution."""
+    return () if text is None else tuple(LogEntry(**entry) for entry in loads(text))
 
 
 def _required(moment: Any) -> Any:

@@ -151,11 +151,19 @@ def storable_text(text: str) -> str:
 
 
 def dumps(value: Any) -> str:
-    """Write a plain value as compact JSON text.  Integers of any size keep all their digits."""
+    """Write a plain value as compact JSON text.  Integers of any size keep all their digits.
+
+    It may hold what ``written`` has wrapped, and times in UTC, where it holds no integer beyond 64 bits.
+    """
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value, option=orjson.OPT_UTC_Z).decode()
     except TypeError:  # beyond 64 bits
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def written(text: str) -> Any:
+    """Wrap JSON text, so that ``dumps`` of a value that holds it writes it as it is."""
+    return orjson.Fragment(text)
 
 
 def loads(text: str | bytes) -> Any:

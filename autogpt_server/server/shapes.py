@@ -7,12 +7,13 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from autogpt_server.data.executions import NodeChange, read_logs
 from autogpt_server.data.pages import Page
 from autogpt_server.errors import Problem
 from autogpt_server.model.block import Block
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution, LogEntry, NodeExecution, NodeOutput, Outputs
 from autogpt_server.model.graph import Graph
-from autogpt_server.model.jsonvalue import dumps
+from autogpt_server.model.jsonvalue import dumps, loads, written
 from autogpt_server.server.block_names import Names
 
 T = TypeVar("T")
@@ -113,26 +114,22 @@ class NodeExecutionShape(Shape):
 
     @classmethod
     def of(cls, node: NodeExecution, names: Names) -> Self:
-        return cls(**_node_fields(node, names))
-
-
-def _node_fields(node: NodeExecution, names: Names) -> dict[str, Any]:
-    return {
-        "id": node.id,
-        "node_id": node.node_id,
-        "block_name": names.get(node.node_id, ""),
-        "sequence": node.sequence,
-        "status": node.status,
-        "input_data": node.input_data,
-        "output_data": by_pin(node.output_data),
-        "error": node.error,
-        "attempt": node.attempt,
-        "tries": node.tries,
-        "logs": node.logs,
-        "queued_at": node.queued_at,
-        "started_at": node.started_at,
-        "ended_at": node.ended_at,
-    }
+        return cls(
+            id=node.id,
+            node_id=node.node_id,
+            block_name=names.get(node.node_id, ""),
+            sequence=node.sequence,
+            status=node.status,
+            input_data=node.input_data,
+            output_data=by_pin(node.output_data),
+            error=node.error,
+            attempt=node.attempt,
+            tries=node.tries,
+            logs=node.logs,
+            queued_at=node.queued_at,
+            started_at=node.started_at,
+            ended_at=node.ended_at,
+        )
 
 
 class ExecutionShape(Shape):
@@ -196,18 +193,26 @@ class Event(Shape):
     execution: ExecutionShape | NodeExecutionShape
 
 
-def node_event(node: NodeExecution, names: Names) -> str:
-    """Write the ``Event`` of a node execution: the same JSON in a tenth of the time, as they come by the hundred."""
-    fields = _node_fields(node, names)
-    fields["logs"] = [{"at": _zulu(log.at), "level": log.level, "text": log.text} for log in node.logs]
-    for name in ("queued_at", "started_at", "ended_at"):
-        fields[name] = _zulu(fields[name])
+def node_event(node: NodeChange, names: Names) -> str:
+    """Write the ``Event`` of a node execution: the same JSON at a fraction of the cost, as they come by the hundred."""
+    outputs = "{}" if node.output_data is None else dumps(by_pin(loads(node.output_data)))
+    fields = {
+        "id": node.id,
+        "node_id": node.node_id,
+        "block_name": names.get(node.node_id, ""),
+        "sequence": node.sequence,
+        "status": node.status,
+        "input_data": written(node.input_data),
+        "output_data": written(outputs),
+        "error": node.error,
+        "attempt": node.attempt,
+        "tries": node.tries,
+        "logs": [log.__dict__ for log in read_logs(node.logs)],
+        "queued_at": node.queued_at,
+        "started_at": node.started_at,
+        "ended_at": node.ended_at,
+    }
     return dumps({"sequence": node.revision, "type": "node_execution", "execution": fields})
-
-
-def _zulu(moment: datetime | None) -> str | None:
-    """Write a time in UTC as pydantic writes it."""
-    return None if moment is None else f"{moment.isoformat()[:-6]}Z"
 
 
 class NodeOutputShape(Shape):
