@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import sys
 import threading
 import time
@@ -47,6 +48,22 @@ class FlakyBlock(Block):
         if runs <= input_data.failures:
             raise OtherSideError(f"failure {runs}", input_data.retry_after)
         yield "value", runs
+
+
+class UnluckyBlock(Block):
+    """Fails every third time, by chance."""
+
+    id = "0f0e0d0c-0000-4000-8000-000000000109"
+
+    class Input(BlockSchema):
+        value: Any = None
+
+    Output = _AnyOutput
+
+    def run(self, input_data: Any, context: BlockContext) -> Iterator[tuple[str, Any]]:
+        if random.random() < 1 / 3:
+            raise OtherSideError("no luck", None)
+        yield "value", input_data.value
 
 
 class SleepyBlock(Block):
@@ -165,6 +182,7 @@ ALL = ",".join(
     f"tests.node_blocks:{cls.__name__}"
     for cls in (
         FlakyBlock,
+        UnluckyBlock,
         SleepyBlock,
         SleepyThreadBlock,
         StreamBlock,

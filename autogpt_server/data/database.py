@@ -29,10 +29,16 @@ from autogpt_server.settings import Settings
 LOCK_SECONDS = 30.0
 #: Seconds that opening a connection to PostgreSQL may take.
 _CONNECT_SECONDS = 10
+#: Seconds after which PostgreSQL undoes the transaction of a process that stands still inside it: others wait for it.
+_IDLE_SECONDS = 10
+#: Seconds after which a connection is lost whose other end confirms nothing any more.
+_NETWORK_SECONDS = 30
 #: Seconds to wait for a free connection of the pool.
 _POOL_SECONDS = 30.0
 #: SQLite's result codes that say "not now": busy, locked, read-only, I/O error, full, cannot open, protocol.
 _SQLITE_OUTAGES = frozenset({5, 6, 8, 10, 13, 14, 15})
+#: PostgreSQL's state of a connection that it ended because of ``_IDLE_SECONDS``.
+_IDLE_IN_TRANSACTION = "25P03"
 _QUOTED_OR_SPECIAL = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?|%""")
 
 
@@ -166,7 +172,8 @@ class Database:
     def _is_outage(self, error: Exception) -> bool:
         code: int | None = getattr(error, "sqlite_errorcode", None)
         if code is None:
-            return isinstance(error, self.driver.OperationalError | self.driver.InterfaceError)
+            is_kind = isinstance(error, self.driver.OperationalError | self.driver.InterfaceError)
+            return is_kind or getattr(error, "sqlstate", None) == _IDLE_IN_TRANSACTION
         # The low byte of an extended result code is the plain one.
         return code & 0xFF in _SQLITE_OUTAGES
 
@@ -233,11 +240,15 @@ def _sqlite_engine(path: Path, pool: dict[str, Any]) -> Engine:
 
 
 def _postgresql_engine(url: DatabaseUrl, pool: dict[str, Any]) -> Engine:
-    arguments: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS}
-    if url.search_path is not None:
-        arguments["options"] = f"-c search_path={url.search_path}"
-    if not url.prepared:
+    arguments: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": _NETWORK_SECONDS * 1000}
+    options = [] if url.search_path is None else [f"-c search_path={url.search_path}"]
+    if url.prepared:
+        options.append(f"-c idle_in_transaction_session_timeout={_IDLE_SECONDS}s")
+    else:
+        # The pooler's sessions are not ours.
         arguments["prepare_threshold"] = None
+    if options:
+        arguments["options"] = " ".join(options)
     return create_engine(url.sqlalchemy, connect_args=arguments, pool_pre_ping=True, **pool)
 
 

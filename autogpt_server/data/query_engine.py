@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -29,6 +31,8 @@ _MAIN = Path(__file__).parent.parent.parent / "engine" / "main.mjs"
 _START_SECONDS = 20.0
 #: Seconds in which an engine ends; it gives running queries 5.
 _STOP_SECONDS = 6.0
+#: Seconds between two looks whether it answers, and those that it may take.  It has one thread, which never waits.
+_LOOK_SECONDS, _ANSWER_SECONDS = 2.0, 5.0
 
 
 def socket_path(settings: Settings) -> Path:
@@ -138,9 +142,38 @@ class EngineProcess:
         raise InvalidError("The query engine does not start.", [Problem("query engine", reason)])
 
     def wait(self) -> int:
-        """Wait until the engine has ended and return its exit code (negative: the signal that ended it)."""
-        assert self._process is not None
-        return self._process.wait()
+        """Wait until the engine has ended and return its exit code (negative: the signal that ended it).
+
+        One that lives and does not answer is killed: who asks it would wait for nothing.
+        """
+        process = self._process
+        assert process is not None
+        while not self._ends_within(process, _LOOK_SECONDS):
+            if not self._answers():
+                log.error("the query engine has not answered for %g seconds and is killed", _ANSWER_SECONDS)
+                process.kill()
+                break
+        return process.wait()
+
+    @staticmethod
+    def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+        # Its output ends with it.  A wait for the process itself would look again all the time.
+        assert process.stdout is not None
+        is_said = select.select([process.stdout], [], [], seconds)[0]
+        return bool(is_said) and not os.read(process.stdout.fileno(), 65_536)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(_ANSWER_SECONDS)
+                connection.connect(str(socket_path(self._settings)))
+                connection.sendall(b"GET /status HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n")
+                return bool(connection.recv(1))
+        except TimeoutError:
+            return False
+        except OSError:
+            # It ends: its output tells.
+            return True
 
     def stop(self) -> None:
         """End the engine after the queries that it is running, and kill it when that takes too long."""
@@ -160,13 +193,13 @@ class EngineProcess:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         open_run_folder(self._settings)
-        socket = socket_path(self._settings)
+        listening_at = socket_path(self._settings)
         url = parse_database_url(self._settings.database_url, self._settings.data_dir)
         env = {"PRISMA_DML_PATH": str(self._datamodel), "DATABASE_URL": url.prisma}
         if self._settings.crash_points_dir is not None:
             env["AUTOGPT_CRASH_POINTS_DIR"] = str(self._settings.crash_points_dir)
         return subprocess.Popen(
-            [node_path(), "--disable-warning=ExperimentalWarning", _MAIN, "--unix-path", socket, "--parent-pipe"],
+            [node_path(), "--disable-warning=ExperimentalWarning", _MAIN, "--unix-path", listening_at, "--parent-pipe"],
             # Nothing else of ours: the engine reads these two, and a password must not stand on the command line.
             env=env,
             # The pipe closes when we end, however we end; the engine ends with it.

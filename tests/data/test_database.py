@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,24 @@ def test_a_restart_of_postgresql_is_an_outage_once_at_most(postgresql_settings: 
         with database.write() as c:
             with psycopg.connect(database.url.libpq, autocommit=True) as admin:
                 admin.execute("SELECT pg_terminate_backend(%s, 5000)", (current,))
+            c.execute("SELECT 1")
+    with database.write() as c:
+        assert c.execute("SELECT 1").scalar_one() == 1
+    database.close()
+
+
+def test_a_writer_that_stands_still_is_undone_by_postgresql(postgresql_settings: Settings):
+    database = Database.from_settings(postgresql_settings)
+    with database.read() as c:
+        assert c.execute("SHOW idle_in_transaction_session_timeout").scalar_one() == "10s"
+    with pytest.raises(Unavailable, match="idle"):
+        with database.write() as c:
+            c.execute("SET LOCAL idle_in_transaction_session_timeout = 50")
+            with psycopg.connect(database.url.libpq, autocommit=True) as other:
+                pid = c.driver_connection.info.backend_pid
+                alive = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+                while other.execute(alive, (pid,)).fetchone() is not None:
+                    time.sleep(0.01)
             c.execute("SELECT 1")
     with database.write() as c:
         assert c.execute("SELECT 1").scalar_one() == 1

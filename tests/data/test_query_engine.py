@@ -30,6 +30,21 @@ async def test_the_process_serves_the_engine_and_starts_it_again_when_it_dies(sq
     assert not socket_path(sqlite_settings).exists()
 
 
+async def test_an_engine_that_stands_still_is_replaced(sqlite_settings: Settings) -> None:
+    with QueryEngine(sqlite_settings) as process:
+        engine = psutil.Process(process.wait_ready()["engine_pid"])
+        db = await connect(sqlite_settings)
+        assert await db.user.count() == 0
+
+        engine.suspend()
+
+        async with asyncio.timeout(20):
+            # A read that was lost with the engine is asked again.
+            assert await db.user.count() == 0
+        assert not engine.is_running()
+        await db.disconnect()
+
+
 def test_the_engine_ends_with_the_process_that_supervises_it(sqlite_settings: Settings) -> None:
     process = QueryEngine(sqlite_settings)
     process.start(background=True)

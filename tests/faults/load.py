@@ -85,6 +85,19 @@ def fan_out() -> dict[str, Any]:
     )
 
 
+def retrying() -> dict[str, Any]:
+    """Nodes that fail by chance and are tried again until they do not."""
+    policy = {"retry": {"attempts": 50, "delay_seconds": 0.02}}
+    return graph(
+        {
+            "first": ("UnluckyBlock", {"value": 1}, policy),
+            "second": ("UnluckyBlock", {}, policy),
+            "out": ("AgentOutputBlock", {"name": "one"}),
+        },
+        ["first.value -> second.value", "second.value -> out.value"],
+    )
+
+
 def waiting() -> dict[str, Any]:
     """A node that waits for half a second, and one behind it."""
     return graph(
@@ -129,13 +142,18 @@ class Load:
         self.database.close()
 
     def call(self, method: str, path: str, json: Any = None, **more: Any) -> dict[str, Any]:
-        """Ask until there is an answer."""
+        """Ask until it is done."""
+        answer = self.call_until_answered(method, path, json, **more)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def call_until_answered(self, method: str, path: str, json: Any = None, **more: Any) -> httpx.Response:
+        """Ask until there is an answer, be it a refusal."""
         end = time.monotonic() + self._patience
         while True:
             answer = self.once(method, path, json, **more)
-            if answer is not None and answer.status_code < 500:
-                assert answer.status_code < 300, answer.text
-                return answer.json()
+            if answer is not None and not answer.is_server_error:
+                return answer
             assert time.monotonic() < end, "no answer" if answer is None else answer.text
             time.sleep(0.05)
 

@@ -29,6 +29,8 @@ from tests.running_server import Server, environment, running_server
 
 #: Seconds between two faults; executions in one request; executions that may wait before no more are submitted.
 _PAUSE, _BATCH, _MAX_WAITING = (0.2, 2.0), 20, 1_000
+#: Chances that one of a batch is stopped, and that one is paused for a while.
+_STOPPED, _PAUSED = 0.3, 0.2
 #: Seconds after which everything must have ended, once nothing is broken any more.
 _SETTLE = 180.0
 _LEASE = 2.0
@@ -59,13 +61,18 @@ class Run:
 
 
 class Submitter:
-    """Submits batches of all graphs from a thread, for as long as it is open; asks again until it is answered."""
+    """Submits batches of all graphs from a thread, for as long as it is open; asks again until it is answered.
+
+    Some of what it submitted it stops or pauses, whatever that is doing; what it paused goes on in the end.
+    """
 
     def __init__(self, run: Run, client: Load) -> None:
         self._run, self._load = run, client
         chain = client.store(load.chain())
-        documents = (load.stream(), load.loop(), load.fan_out(), load.waiting(), load.calling(chain))
+        documents = (load.stream(), load.loop(), load.fan_out(), load.retrying(), load.waiting(), load.calling(chain))
         self._graphs = [chain, *(client.store(document) for document in documents)]
+        #: May be paused: nobody knows what became of a request without an answer.
+        self._paused: list[str] = []
         self._stopping = threading.Event()
         self._chance = random.Random(run.chance.random())
         self._thread = threading.Thread(target=self._submit_on, name="submitter")
@@ -77,6 +84,8 @@ class Submitter:
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
         self._thread.join()
+        for id_ in self._paused:
+            self._load.call_until_answered("POST", f"/executions/{id_}/resume")
 
     def _submit_on(self) -> None:
         while not self._stopping.is_set():
@@ -89,9 +98,22 @@ class Submitter:
                     self._run.problems.append(f"no submit was accepted for {_SETTLE:g} s")
                     return
                 time.sleep(0.1)
+            self._meddle(self._run.accepted[-_BATCH:])
             while not self._stopping.is_set() and self._waiting() > _MAX_WAITING:
                 time.sleep(0.1)
             self._stopping.wait(0.05)
+
+    def _meddle(self, ids: list[str]) -> None:
+        if self._chance.random() < _STOPPED:
+            self._ask("stop", self._chance.choice(ids))
+        if self._chance.random() < _PAUSED:
+            self._paused.append(self._chance.choice(ids))
+            self._ask("pause", self._paused[-1])
+
+    def _ask(self, what: str, id_: str) -> None:
+        answer = self._load.once("POST", f"/executions/{id_}/{what}")
+        if answer is not None and answer.is_success:
+            self._run.faults[what] += 1
 
     def _submit(self, graph_id: str, key: str) -> bool:
         answer = self._load.once(
