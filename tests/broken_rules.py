@@ -175,6 +175,31 @@ BROKEN_RULES = (
         ("tests/executor/test_isolation.py",),
     ),
     BrokenRule(
+        "nothing is handed over to whoever lost its lease",
+        "autogpt_server/data/queue.py", "        if not self._leases.is_held(connection, lease):\n",
+        "        if False:\n", (_MACHINE, "tests/executor/test_handing_over.py"),
+    ),
+    BrokenRule(
+        "what is handed over overtakes nobody",
+        "autogpt_server/data/queue.py", """"status" = 'QUEUED' AND "id" <> ?)""",
+        """"status" = 'PAUSED' AND "id" <> ?)""", (_MACHINE, "tests/executor/test_handing_over.py"),
+    ),
+    BrokenRule(
+        "what was claimed without the executor knowing goes back",
+        "autogpt_server/executor/worker.py", "            if strays:\n", "            if False:\n",
+        ("tests/faults/test_unknown_commits.py",),
+    ),
+    BrokenRule(
+        "what was accepted already is not accepted again",
+        "autogpt_server/data/queue.py", "0,0,1) ON CONFLICT DO NOTHING", "0,0,1)",
+        ("tests/faults/test_unknown_commits.py",),
+    ),
+    BrokenRule(
+        "an engine that stands still is replaced",
+        "autogpt_server/data/query_engine.py", "            if not self._answers():\n", "            if False:\n",
+        ("tests/data/test_query_engine.py",),
+    ),
+    BrokenRule(
         "no more children than allowed",
         "autogpt_server/executor/child_count.py", "            raise TooManyChildren(message)\n",
         "            del message\n", ("tests/executor/test_limits.py",),

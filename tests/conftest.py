@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,23 @@ from tests.postgres_server import PostgresServer, find_binaries
 
 #: For whoever only wants to know whether a test fails: a failing example is not made smaller.
 hypothesis_settings.register_profile("no_shrinking", phases=[Phase.explicit, Phase.generate])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let servers keep their sockets in a folder that goes with the tests; those of pytest are too deep for sockets."""
+    tmp_path_factory.getbasetemp()  # stays where people look for it
+    before = tempfile.gettempdir(), os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="agt-", ignore_cleanup_errors=True) as folder:
+        # PostgreSQL does not run as root, and must get to its own folder in there.
+        os.chmod(folder, 0o711)
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        yield
+        tempfile.tempdir = before[0]
+        if before[1] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before[1]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

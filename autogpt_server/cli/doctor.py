@@ -12,10 +12,8 @@ def doctor(as_json: Json = False, url: Url = None) -> None:
 
     Exit code: 0 all is well, 1 something must be mended.
     """
-    from rich.markup import escape
-
     from autogpt_server.cli.checks import run_checks
-    from autogpt_server.cli.screen import out, print_json
+    from autogpt_server.cli.screen import escape, out, print_json
 
     checks = run_checks(url)
     if as_json:

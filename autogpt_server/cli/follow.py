@@ -6,10 +6,8 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from rich.markup import escape
-
 from autogpt_server.cli.client import ServerClient
-from autogpt_server.cli.screen import err, out, print_table, shown
+from autogpt_server.cli.screen import err, escape, out, print_table, shown
 
 #: Lines that one node gets; a loop's later passes are counted instead, so that thousands do not scroll by.
 LINES_PER_NODE = 5

@@ -113,13 +113,14 @@ def list_graphs(limit: Limit = 50, as_json: Json = False, url: Url = None) -> No
 def show_graph(graph_id: GraphId, version: _Version = None, as_json: Json = False, url: Url = None) -> None:
     """Show a stored graph: its nodes and how they are linked."""
     from autogpt_server.cli.follow import node_title
-    from autogpt_server.cli.screen import out, print_json, print_table
+    from autogpt_server.cli.screen import out, print_json, print_table, visible
 
     graph = _get(graph_id, version, url)
     if as_json:
         print_json(graph)
         return
-    out.print(f"{graph['name']}  {graph['id']}  version {graph['version']}\n{graph['description']}", markup=False)
+    text = f"{graph['name']}  {graph['id']}  version {graph['version']}\n{graph['description']}"
+    out.print(visible(text), markup=False)
     titles = {node["id"]: node_title(node) for node in graph["nodes"]}
     print_table(
         ["Node", "Block", "Id"], [(titles[n["id"]], n["block_name"], n["id"]) for n in graph["nodes"]], empty=""

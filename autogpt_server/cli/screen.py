@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +22,24 @@ _PIPE_WIDTH = 10_000
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+#: Control characters, which a terminal would obey, and what is shown instead.  Lines and tabs stay.
+_CONTROLS = (
+    {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+    | {0x7F: 0x2421}
+    | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+)
+
 STATUS_STYLES = {"COMPLETED": "green", "FAILED": "red", "TERMINATED": "yellow", "RUNNING": "cyan"}
+
+
+def visible(text: str) -> str:
+    """Replace control characters by signs for them: what blocks print is not to steer anybody's terminal."""
+    return text.translate(_CONTROLS)
+
+
+def escape(text: str) -> str:
+    """Make any text safe inside what is printed with markup."""
+    return markup.escape(visible(text))
 
 
 def print_error(error: ServerError) -> None:
@@ -82,5 +99,5 @@ def shown(value: Any) -> str:
 
 
 def _cell(value: Any) -> Text:
-    text = "" if value is None else str(value)
+    text = "" if value is None else visible(str(value))
     return Text(text, style=STATUS_STYLES.get(text, ""))

@@ -148,7 +148,7 @@ class EngineProcess:
         """
         process = self._process
         assert process is not None
-        while not self._ends_within(process, _LOOK_SECONDS):
+        while process.poll() is None and not self._ends_within(process, _LOOK_SECONDS):
             if not self._answers():
                 log.error("the query engine has not answered for %g seconds and is killed", _ANSWER_SECONDS)
                 process.kill()
