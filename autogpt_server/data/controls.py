@@ -13,13 +13,12 @@ from typing import Any
 
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database, is_deadlock
+from autogpt_server.data.ends import Ends
 from autogpt_server.data.release import end_running_nodes
 from autogpt_server.errors import ConflictError, ExecutionNotFound, Unavailable
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.service.crash_points import crash_point
-from autogpt_server.telemetry import counting
-from autogpt_server.telemetry.measures import EXECUTIONS
 
 #: Times that a transaction is begun which others keep breaking off.
 _TRIES = 5
@@ -57,7 +56,7 @@ class _Row:
             raise ConflictError(f"Execution {self.id} {reason}.")
 
 
-_Move = Callable[[Connection, _Row], bool]
+_Move = Callable[[Connection, _Row, Ends], bool]
 
 
 class Controls:
@@ -107,15 +106,14 @@ class Controls:
             if owner != user_id:
                 raise ExecutionNotFound(execution_id)
             changed: list[str] = []
-            ended = 0
+            ends = Ends()
             # Parts are younger than what they are a part of, so this locks rows in the order of their ids.
             pending = [execution_id]
             while pending:
                 current = heapq.heappop(pending)
                 row = self._lock(c, current, is_named=current == execution_id)
-                if move(c, row):
+                if move(c, row, ends):
                     changed.append(current)
-                    ended += move == self._stop and row.status is not ExecutionStatus.RUNNING
                 for part in c.execute(
                     self._db.sql('SELECT "id" FROM "AgentGraphExecution" WHERE "parentExecutionId" = ?'), (current,)
                 ).scalars():
@@ -124,7 +122,7 @@ class Controls:
                 self._db.sql('SELECT "status" FROM "AgentGraphExecution" WHERE "id" = ?'), (execution_id,)
             ).scalar_one()
             crash_point("stop.written")
-        counting.add(EXECUTIONS, ended, ExecutionStatus.TERMINATED.value)
+        ends.count()
         return Reached(ExecutionStatus(status), tuple(changed))
 
     def _lock(self, c: Connection, execution_id: str, *, is_named: bool) -> _Row:
@@ -133,7 +131,7 @@ class Controls:
         row = c.execute(self._db.sql(_ROW.format(lock=lock)), (execution_id,)).one()
         return _Row(row[0], ExecutionStatus(row[1]), row[2] is not None, row[3], row[4] is not None, row[5], is_named)
 
-    def _stop(self, c: Connection, row: _Row) -> bool:
+    def _stop(self, c: Connection, row: _Row, ends: Ends) -> bool:
         now = self._now()
         if row.status.is_final or row.is_stopping:
             return False
@@ -141,10 +139,11 @@ class Controls:
             self._set(c, row, '"stopRequestedAt" = ?', now)
             return True
         revision = self._set(c, row, '"status" = \'TERMINATED\', "stopRequestedAt" = ?, "endedAt" = ?', now, now)
-        end_running_nodes(self._db, c, row.id, ExecutionStatus.TERMINATED, None, revision)
+        ends.executions[ExecutionStatus.TERMINATED.value] += 1
+        end_running_nodes(self._db, c, ends, row.id, ExecutionStatus.TERMINATED, None, revision)
         return True
 
-    def _pause(self, c: Connection, row: _Row) -> bool:
+    def _pause(self, c: Connection, row: _Row, _: Ends) -> bool:
         match row.status:
             case ExecutionStatus.QUEUED:
                 self._set(c, row, '"status" = \'PAUSED\', "pauseRequestedAt" = ?', self._now())
@@ -160,7 +159,7 @@ class Controls:
                 row.refuse(f"is {row.status} and cannot be paused")
         return False
 
-    def _resume(self, c: Connection, row: _Row) -> bool:
+    def _resume(self, c: Connection, row: _Row, _: Ends) -> bool:
         if row.status.is_final:
             row.refuse(f"is {row.status} and cannot be resumed")
         if row.status is ExecutionStatus.PAUSED:

@@ -15,14 +15,15 @@ from pathlib import Path
 from autogpt_server.data.commit import LeaseLost
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
-from autogpt_server.data.release import count_stopped, end_running_nodes, release
+from autogpt_server.data.ends import Ends
+from autogpt_server.data.release import end_running_nodes, release
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.turns import QUARANTINE
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.telemetry import counting
-from autogpt_server.telemetry.measures import EXECUTIONS, RESCUED
+from autogpt_server.telemetry.measures import RESCUED
 
 #: Attempts after which an execution whose processes keep dying, unmarked, is no longer thought innocent.
 _MANY_ATTEMPTS = 5
@@ -130,12 +131,13 @@ class Leases:
 
     def end(self, lease: Lease) -> None:
         """Give a lease back at an orderly stop.  What its owner left RUNNING is queued again with it."""
+        ends = Ends()
         with self._db.write() as c:
-            released = release(self._db, c, '"executor" = ?', (lease.id,))
+            release(self._db, c, ends, '"executor" = ?', (lease.id,))
             c.execute(self._db.sql('DELETE FROM "Executor" WHERE "id" = ? AND "epoch" = ?'), (lease.id, lease.epoch))
             crash_point("lease.end_written")
         crash_point("lease.end_committed")
-        count_stopped(released)
+        ends.count()
 
     def check_writable(self) -> None:
         """Begin and end an empty transaction.
@@ -157,8 +159,11 @@ class Leases:
             look = f'SELECT 1 FROM "AgentGraphExecution" WHERE "status" = \'RUNNING\' AND {orphaned} LIMIT 1'
             if c.execute(look).first() is None:
                 return 0
+        ends = Ends()
         with self._db.write() as c:
-            return len(release(self._db, c, orphaned))
+            requeued = release(self._db, c, ends, orphaned)
+        ends.count()
+        return requeued
 
     def rescue(
         self,
@@ -185,6 +190,7 @@ class Leases:
         by_execution: dict[str, list[Suspect]] = {}
         for suspect in suspects:
             by_execution.setdefault(suspect.execution_id, []).append(suspect)
+        ends = Ends()
         with self._db.write() as c:
             fenced = c.execute(
                 self._db.sql('UPDATE "Executor" SET "epoch" = "epoch" + 1 WHERE "id" = ? AND "epoch" = ?'),
@@ -207,21 +213,22 @@ class Leases:
             }
             parked = [row[0] for row in rows if row[0] in blamed and row[1] + 1 >= max_deaths]
             for execution_id in parked:
-                self._park(c, execution_id, by_execution.get(execution_id, []), max_deaths, reason)
+                self._park(c, ends, execution_id, by_execution.get(execution_id, []), max_deaths, reason)
             for execution_id in blamed.difference(parked):
                 c.execute(
                     self._db.sql('UPDATE "AgentGraphExecution" SET "deaths" = "deaths" + 1, "lane" = ? WHERE "id" = ?'),
                     (QUARANTINE, execution_id),
                 )
-            released = release(self._db, c, '"executor" = ?', (lease.id,))
+            requeued = release(self._db, c, ends, '"executor" = ?', (lease.id,))
             crash_point("rescue.written")
         crash_point("rescue.committed")
-        count_stopped(released)
-        counting.add(RESCUED, len(released))
-        counting.add(EXECUTIONS, len(parked), ExecutionStatus.FAILED.value)
-        return Rescued(len(released), tuple(parked))
+        ends.count()
+        counting.add(RESCUED, requeued)
+        return Rescued(requeued, tuple(parked))
 
-    def _park(self, c: Connection, execution_id: str, suspects: list[Suspect], deaths: int, reason: str) -> None:
+    def _park(
+        self, c: Connection, ends: Ends, execution_id: str, suspects: list[Suspect], deaths: int, reason: str
+    ) -> None:
         now = self._db.to_column(clock.now())
         running = ", ".join(str(suspect) for suspect in suspects) or "no node's own code"
         error = f"The executor process died {deaths} times while this ran ({reason}); running then: {running}."
@@ -242,4 +249,5 @@ class Leases:
                 (suspect.node_execution_id, execution_id, suspect.node_id, row[1], row[0], now),
             )
         blamed = {suspect.node_execution_id for suspect in suspects} or None
-        end_running_nodes(self._db, c, execution_id, ExecutionStatus.FAILED, error, row[0], blamed)
+        ends.executions[ExecutionStatus.FAILED.value] += 1
+        end_running_nodes(self._db, c, ends, execution_id, ExecutionStatus.FAILED, error, row[0], blamed)

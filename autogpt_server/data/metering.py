@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from autogpt_server.data.accepting import Accepted, Submission
 from autogpt_server.data.connection import Connection
+from autogpt_server.data.ends import Ends
 from autogpt_server.data.records import Record
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.telemetry import counting
-from autogpt_server.telemetry.measures import ACCEPTED, COMMIT_ROWS, COMMIT_SECONDS, EXECUTIONS, NODE_EXECUTIONS
+from autogpt_server.telemetry.measures import ACCEPTED, COMMIT_ROWS, COMMIT_SECONDS, EXECUTIONS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,19 +65,17 @@ def count_submissions(submissions: list[Submission], results: list[Accepted | No
 
 def count_records(records: list[Record], results: list[bool]) -> int:
     """Count what ended, by its final status."""
-    nodes: Counter[str] = Counter()
-    ends: Counter[str] = Counter()
+    ends = Ends()
     rows = 0
     for record, is_written in zip(records, results, strict=True):
         if not is_written:
             continue
         rows += len(record.nodes)
-        nodes.update([node.status for node in record.nodes if node.sequence is not None])
+        ends.nodes.update([node.status for node in record.nodes if node.sequence is not None])
         if record.ending is not None:
             rows += 1
-            ends[record.ending.status.value] += 1
-    for status, number in nodes.items():
-        counting.add(NODE_EXECUTIONS, number, status)
-    for status, number in ends.items():
-        counting.add(EXECUTIONS, number, status)
+            ends.executions[record.ending.status.value] += 1
+            if record.left_running is not None:
+                ends.add(record.left_running)
+    ends.count()
     return rows

@@ -14,8 +14,9 @@ from typing import Any
 from autogpt_server.data.claims import Looks
 from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
+from autogpt_server.data.ends import Ends
 from autogpt_server.data.leases import Lease, Leases
-from autogpt_server.data.release import count_stopped, release
+from autogpt_server.data.release import release
 from autogpt_server.errors import ConflictError
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
@@ -299,12 +300,13 @@ class ExecutionQueue:
         if not execution_ids:
             return
         marks = ",".join("?" * len(execution_ids))
+        ends = Ends()
         with self._db.write() as c:
             self._leases.bump(c, lease)
-            released = release(self._db, c, f'"executor" = ? AND "id" IN ({marks})', (lease.id, *execution_ids))
+            release(self._db, c, ends, f'"executor" = ? AND "id" IN ({marks})', (lease.id, *execution_ids))
             crash_point("hand_back.written")
         crash_point("hand_back.committed")
-        count_stopped(released)
+        ends.count()
 
     def running(self, lease: Lease, execution_ids: Sequence[str] | None = None) -> dict[str, Requests]:
         """Read what is RUNNING under a lease, or what of some is, and what it was asked for."""

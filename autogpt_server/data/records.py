@@ -11,6 +11,7 @@ from typing import Any
 
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
+from autogpt_server.data.ends import Ends
 from autogpt_server.data.leases import Lease, Leases
 from autogpt_server.data.node_rows import Columns, NodeRow, columns, write_node_rows
 from autogpt_server.data.release import end_running_nodes
@@ -49,6 +50,8 @@ class Record:
     nodes: list[NodeRow] = field(default_factory=list[NodeRow])
     ending: Ending | None = None
     outputs: list[OutputRow] = field(default_factory=list[OutputRow])
+    #: Node executions that the commit found RUNNING when the execution ended, and ended with it; filled in by it.
+    left_running: Ends | None = None
 
 
 @dataclass(slots=True)
@@ -141,7 +144,7 @@ class _Writing:
         self._touches: list[tuple[Any, ...]] = []
         self._rows: dict[str, Columns] = {}
         self._outputs: list[tuple[Any, ...]] = []
-        self._unfinished: list[tuple[str, Ending, int]] = []
+        self._unfinished: list[tuple[Record, Ending, int]] = []
         self.ends: list[tuple[Any, ...]] = []
 
     def add(self, record: Record, revision: int) -> None:
@@ -151,7 +154,7 @@ class _Writing:
         else:
             self.ends.append((revision, end.status.value, end.outputs, end.stats, end.error, *which))
             if end.status is not ExecutionStatus.COMPLETED:
-                self._unfinished.append((record.execution_id, end, revision))
+                self._unfinished.append((record, end, revision))
         for node in record.nodes:
             # The last one of an id counts: one commit may hold the start and the end of a node.
             self._rows[node.id] = columns(record.execution_id, node, revision)
@@ -176,8 +179,10 @@ class _Writing:
         write_node_rows(self._db, c, list(self._rows.values()))
         if self._outputs:
             c.execute(self._db.sql(_OUTPUT), self._outputs)
-        for execution_id, end, revision in self._unfinished:
-            end_running_nodes(self._db, c, execution_id, end.status, end.error, revision)
+        for record, end, revision in self._unfinished:
+            # Anew: a commit whose answer was lost is written again.
+            record.left_running = ends = Ends()
+            end_running_nodes(self._db, c, ends, record.execution_id, end.status, end.error, revision)
 
     def _move_each(self, c: Connection) -> None:
         lease_id = self._lease.id

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
+from autogpt_server.data.ends import Ends
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
-from autogpt_server.telemetry import counting
-from autogpt_server.telemetry.measures import EXECUTIONS
 
 # What was asked for meanwhile decides where they go, and the row is the only place where that cannot be missed.
 _RELEASE = """
@@ -23,7 +22,7 @@ WHERE "status" = 'RUNNING' AND {which} RETURNING "id","status","revision"
 """
 
 
-def release(db: Database, c: Connection, which: str, values: tuple[Any, ...] = ()) -> dict[str, ExecutionStatus]:
+def release(db: Database, c: Connection, ends: Ends, which: str, values: tuple[Any, ...] = ()) -> int:
     """Take RUNNING executions from their executor: QUEUED again, or what they were asked for, PAUSED or TERMINATED.
 
     They keep their place in the queue.  A pause begins now, however long ago it was asked for.
@@ -31,29 +30,26 @@ def release(db: Database, c: Connection, which: str, values: tuple[Any, ...] = (
     Args:
         db: Whose connection it is.
         c: Inside a transaction that is allowed to do this: of the owner, or of whoever raised its epoch.
+        ends: Takes what ended by this.
         which: SQL condition that chooses them, with ``values`` for its placeholders.
         values: See ``which``.
 
     Returns:
-        Their new statuses by id.
+        How many there were.
     """
     now = db.to_column(clock.now())
     rows = c.execute(db.sql(_RELEASE.format(which=which)), (now, now, *values)).all()
     for execution_id, status, revision in rows:
         if status == ExecutionStatus.TERMINATED:
-            end_running_nodes(db, c, execution_id, ExecutionStatus.TERMINATED, None, revision)
-    return {row[0]: ExecutionStatus(row[1]) for row in rows}
-
-
-def count_stopped(released: Mapping[str, ExecutionStatus]) -> None:
-    """Count what ended by being released, once that is durable."""
-    stopped = sum(status is ExecutionStatus.TERMINATED for status in released.values())
-    counting.add(EXECUTIONS, stopped, ExecutionStatus.TERMINATED.value)
+            ends.executions[status] += 1
+            end_running_nodes(db, c, ends, execution_id, ExecutionStatus.TERMINATED, None, revision)
+    return len(rows)
 
 
 def end_running_nodes(
     db: Database,
     c: Connection,
+    ends: Ends,
     execution_id: str,
     status: ExecutionStatus,
     error: str | None,
@@ -76,16 +72,17 @@ def end_running_nodes(
         (execution_id,),
     ).scalar_one()
     now = db.to_column(clock.now())
-    ends: list[tuple[Any, ...]] = []
+    rows: list[tuple[Any, ...]] = []
     for i, node in enumerate(ids, start=1):
         is_blamed = blamed is None or node in blamed
         how = (status, error) if is_blamed else (ExecutionStatus.TERMINATED, None)
-        ends.append((last + i, *how, revision, now, node))
-    if ends:
+        ends.nodes[how[0].value] += 1
+        rows.append((last + i, *how, revision, now, node))
+    if rows:
         c.execute(
             db.sql(
                 'UPDATE "AgentNodeExecution" SET "sequence" = ?, "status" = ?, "error" = ?, "revision" = ?, '
                 '"endedAt" = ? WHERE "id" = ?'
             ),
-            ends,
+            rows,
         )
