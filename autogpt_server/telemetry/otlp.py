@@ -7,10 +7,21 @@ from dataclasses import dataclass, field
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    set_span_in_context,
+)
+
+from autogpt_server.telemetry.span_ids import spread
 
 _SCOPE = InstrumentationScope("autogpt_server")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -43,7 +54,8 @@ class FinishedSpan:
 
 
 class OtlpSender:
-    """Sends in the background, in batches.  The OTEL_* variables tell headers, limits and the service's name.
+    """Sends in the background, in batches.  The OTEL_* variables tell headers, limits, the service's name, and which
+    traces are sampled: all processes decide the same about the spans of one trace.
 
     Args:
         endpoint: Full address to which spans are posted.
@@ -51,11 +63,15 @@ class OtlpSender:
 
     def __init__(self, endpoint: str) -> None:
         self._processor = BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint))
+        # The one that OTEL_TRACES_SAMPLER names.
+        self._sampler = TracerProvider(shutdown_on_exit=False).sampler
         # The second one wins.
         self._resource = Resource({"service.name": "autogpt-server"}).merge(OTELResourceDetector().detect())
 
     def send(self, span: FinishedSpan) -> None:
-        """Queue a span; when the queue is full, because nobody takes them, it is dropped."""
+        """Queue a span that is sampled; when the queue is full, because nobody takes them, it is dropped."""
+        if not self._is_sampled(span):
+            return
         self._processor.on_end(
             ReadableSpan(
                 span.name,
@@ -71,6 +87,14 @@ class OtlpSender:
                 instrumentation_scope=_SCOPE,
             )
         )
+
+    def _is_sampled(self, span: FinishedSpan) -> bool:
+        if span.is_server and span.parent is not None:
+            # A caller's trace, which the caller samples.
+            remote = SpanContext(span.parent.trace, span.parent.span, is_remote=True, trace_flags=_SAMPLED)
+            parent = set_span_in_context(NonRecordingSpan(remote))
+            return self._sampler.should_sample(parent, span.id.trace, span.name).decision.is_sampled()
+        return self._sampler.should_sample(None, spread(span.id.trace), "execution").decision.is_sampled()
 
     def close(self) -> None:
         """Send what waits."""

@@ -13,7 +13,13 @@ def trace_id(execution_id: str) -> int:
 
 def span_id(text: str) -> int:
     """Give the span of an execution or a node execution, by its id."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") or 1
+    return _hash(text.encode()) or 1
+
+
+def spread(trace: int) -> int:
+    """Give a number for a trace that is spread evenly over 64 bits, by which samplers decide; the trace of an execution
+    tells its time and a count, too."""
+    return _hash(trace.to_bytes(16, "big"))
 
 
 def parse_traceparent(text: str) -> tuple[int, int] | None:
@@ -26,3 +32,7 @@ def parse_traceparent(text: str) -> tuple[int, int] | None:
     except ValueError:
         return None
     return (trace, span) if trace and span and flags & 1 else None
+
+
+def _hash(text: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
