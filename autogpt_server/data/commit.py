@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
-from autogpt_server.errors import Unavailable
+from autogpt_server.errors import ServerError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,9 @@ class GroupCommitter(Generic[Item, Result]):
         except Exception as error:
             owners = list(dict.fromkeys(self._owner(w.item) for w in batch))
             if len(owners) == 1:
-                log.warning("the rows of %s cannot be stored: %s", owners[0], error)
+                # What a client is told is no news to whoever watches the server.
+                level = logging.DEBUG if isinstance(error, ServerError) else logging.WARNING
+                log.log(level, "the rows of %s cannot be stored: %s", owners[0], error)
                 self._fail(batch, error)
                 return
             half = set(owners[: len(owners) // 2])
