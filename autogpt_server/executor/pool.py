@@ -24,8 +24,8 @@ from autogpt_server.executor.executor_process import ExecutorProcess
 from autogpt_server.executor.exit_reasons import exit_reason
 from autogpt_server.executor.leftovers import clear_away, clear_away_all, kill_tree
 from autogpt_server.executor.running_nodes import read_marks
+from autogpt_server.executor.signs_of_life import marks_path
 from autogpt_server.executor.usage import excess
-from autogpt_server.executor.worker import marks_path
 from autogpt_server.service.child import ProcessEnded
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.service.process import wait_any

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from autogpt_server.data.commit import GroupCommitter, LeaseLost
@@ -34,6 +32,7 @@ from autogpt_server.executor.node_executor import NodeExecutor
 from autogpt_server.executor.node_outputs import OutputLimits
 from autogpt_server.executor.running_nodes import RunningNodes
 from autogpt_server.executor.side_processes import SideProcesses
+from autogpt_server.executor.signs_of_life import SignsOfLife, marks_path
 from autogpt_server.executor.sub_graphs import SubGraphs
 from autogpt_server.executor.submit import Submitter
 from autogpt_server.executor.user_files import UserFiles
@@ -45,7 +44,7 @@ from autogpt_server.service.crash_points import crash_point
 from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
 from autogpt_server.telemetry import counting
-from autogpt_server.telemetry.measures import BEATS, CLAIM_LAG
+from autogpt_server.telemetry.measures import CLAIM_LAG
 from autogpt_server.telemetry.traces import open_sender
 
 if TYPE_CHECKING:
@@ -63,8 +62,6 @@ _FIRST_CLAIM, _LARGEST_CLAIM = 16, 256
 _POLL_SECONDS = 1.0
 #: Seconds after which a process looks at the queue when another one was nudged to do so at once.
 _LATER_SECONDS = 0.003
-#: Beats per lease time: an observer must miss several before it gives an executor up.
-_BEATS_PER_LEASE = 5
 #: Users whose folders' places are kept in memory.
 _MOST_USERS = 10_000
 #: Threads for beats, claims and looks at the queue.
@@ -97,11 +94,6 @@ def _open_tracing(settings: Settings, database: Database) -> Tracing | None:
     return Tracing(sender, database)
 
 
-def marks_path(settings: Settings, pid: int) -> Path:
-    """Where an executor process of this machine marks what it runs."""
-    return settings.run_dir / f"executor-{pid}.running"
-
-
 class Worker:
     """One executor process's work.
 
@@ -131,7 +123,6 @@ class Worker:
         #: Something that runs here was asked to stop or pause.
         self._is_asked = False
         self._stopping = asyncio.Event()
-        self._ended = asyncio.Event()
         self._lease_is_lost = False
         #: RUNNING under our lease by their rows alone, when they were compared last.
         self._strays: set[str] = set()
@@ -190,8 +181,7 @@ class Worker:
         await offering.open(lambda text: self._take_over(text, lease, start, has_room))
         await nudges.open(self._hear_of_queue)
         await requests.open(self._hear_of_requests)
-        beating = asyncio.create_task(self._beat(lease))
-        living = asyncio.create_task(self._show_life())
+        signs = SignsOfLife(self._settings, self._db, lease, self._in_control, self._lose_lease)
         ready(lease)
         try:
             with kept_block_output():
@@ -199,9 +189,7 @@ class Worker:
                 offering.withdraw()
                 await self._drain(lease, committer)
         finally:
-            self._ended.set()
-            # Not cancelled: its thread would go on with a database that is about to be closed.
-            await asyncio.gather(beating, living)
+            await signs.end()
             nudges.close()
             requests.close()
             offering.close()
@@ -418,36 +406,6 @@ class Worker:
                 await self._wake.wait()
         except TimeoutError:
             return
-
-    async def _beat(self, lease: Lease) -> None:
-        """Bump the beat while nothing else is committed.  On the loop: a loop that hangs must look dead."""
-        while not await self._ends_within(self._settings.executor_lease_seconds / _BEATS_PER_LEASE):
-            try:
-                await self._in_control(self._bump, lease)
-                counting.add(BEATS, 1)
-            except LeaseLost:
-                self._lose_lease()
-                return
-            except Unavailable as error:
-                log.warning("cannot beat, trying again: %s", error)
-
-    async def _show_life(self) -> None:
-        """Touch a file as long as the loop turns: for observers to tell a hanging process from a locked database."""
-        marks = marks_path(self._settings, os.getpid())
-        while not await self._ends_within(self._settings.executor_lease_seconds / _BEATS_PER_LEASE):
-            with contextlib.suppress(FileNotFoundError):
-                os.utime(marks)
-
-    async def _ends_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._ended.wait()
-        except TimeoutError:
-            return False
-
-    def _bump(self, lease: Lease) -> None:
-        with self._db.write() as connection:
-            self._leases.bump(connection, lease)
 
     async def _drain(self, lease: Lease, committer: GroupCommitter[Record, bool]) -> None:
         """Let what runs end for a while, then hand the rest back."""
