@@ -20,7 +20,7 @@ class Table:
     """A table of (owner, number); ``write`` refuses the numbers in ``bad``."""
 
     def __init__(self, database: Database) -> None:
-        self.db, self.bad, self.batches = database, set[int](), list[int]()
+        self.db, self.bad, self.batches, self.written = database, set[int](), list[int](), list[int]()
         self.hold = threading.Event()
         self.hold.set()
         with database.write() as c:
@@ -29,6 +29,7 @@ class Table:
     def write(self, connection: Connection, items: list[tuple[str, int]]) -> list[int]:
         assert self.hold.wait(10)
         self.batches.append(len(items))
+        self.written += [number for _, number in items]
         connection.execute(self.db.sql("INSERT INTO item VALUES (?,?)"), items)
         if refused := self.bad & {number for _, number in items}:
             raise ValueError(f"refused: {refused}")
@@ -53,6 +54,7 @@ async def test_everything_that_waits_is_written_in_one_transaction_in_order(data
     assert await asyncio.gather(first, *rest) == [i * 10 for i in range(101)]
     assert sum(table.batches) == 101
     assert len(table.batches) <= 2
+    assert table.written == list(range(101))
     assert table.rows() == [("a", i) for i in range(101)]
     await committer.close()
     with pytest.raises(Unavailable):
