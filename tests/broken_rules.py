@@ -213,7 +213,7 @@ BROKEN_RULES = (
     BrokenRule(
         "memory that is used up ends the process, so that what ran runs alone",
         "autogpt_server/executor/memory.py", "if not self._runs_alone and self._is_used_up():", "if False:",
-        ("tests/executor/test_isolation.py",),
+        ("tests/executor/test_limits.py",),
     ),
     BrokenRule(
         "nothing is handed over to whoever lost its lease",

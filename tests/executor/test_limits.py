@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,14 @@ def test_every_end_has_words(code: int, words: str) -> None:
 def test_a_refused_allocation_is_told_with_the_setting_to_change() -> None:
     error = MemoryWatch(1_000_000, runs_alone=False).refused()
     assert str(error).endswith("may use 1,000,000 MB (AUTOGPT_EXECUTOR_MEMORY_MB)")
+
+
+@pytest.mark.parametrize(("runs_alone", "code"), [(False, OUT_OF_MEMORY), (True, 0)])
+def test_where_memory_is_used_up_the_process_leaves_unless_it_runs_one_execution(runs_alone: bool, code: int) -> None:
+    refuse = (
+        f"from autogpt_server.executor.memory import MemoryWatch; MemoryWatch(1, runs_alone={runs_alone}).refused()"
+    )
+    assert subprocess.run([sys.executable, "-c", refuse], check=False, timeout=30).returncode == code
 
 
 def test_folders_of_executors_that_are_gone_are_removed(tmp_path: Path) -> None:
