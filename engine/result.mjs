@@ -1,6 +1,6 @@
 // Answers of the engine's JSON protocol, as the native engine would have written them for GraphQL.
 
-import { isBusy } from "./sqlite_lock.mjs";
+import { isBusy, isDiskError } from "./sqlite_lock.mjs";
 
 const UNREADABLE_QUERY = "P2009";
 const EXTERNAL_ERROR = "P2036"; // a JavaScript error that the driver adapter reported by number
@@ -55,6 +55,7 @@ function plainError(error, findError) {
 
 function connectionCode(cause, message) {
   if (isBusy(cause)) return TIMED_OUT;
+  if (isDiskError(cause)) return UNREACHABLE;
   const code = String(cause.code ?? cause.errors?.[0]?.code ?? "");
   if (NO_CONNECTION.test(code) || NO_CONNECTION_TEXT.test(message)) return UNREACHABLE;
   if (LOST.test(code) || LOST_TEXT.test(message)) return CONNECTION_LOST;

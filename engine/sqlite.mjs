@@ -7,7 +7,7 @@ import { DatabaseSync } from "node:sqlite";
 
 import { crashPoint } from "./crash_points.mjs";
 import { createErrorRegistry } from "./errors.mjs";
-import { RETRY_LIMIT, isBusy, Lock, waitUntilFree } from "./sqlite_lock.mjs";
+import { RETRY_LIMIT, isBusy, isDiskError, Lock, waitUntilFree } from "./sqlite_lock.mjs";
 import { toEngine, toSqlite, typesOf } from "./sqlite_values.mjs";
 
 // Older versions can corrupt a WAL database that several processes write.
@@ -35,12 +35,12 @@ export function openSqlite(url) {
   const errorRegistry = createErrorRegistry();
 
   // The engine wants results instead of exceptions, and knows SQLite's errors by their extended code.  A database
-  // that stays locked has none of its own there, so it is registered, see result.mjs.
+  // that stays locked, or whose disk is full, has none of its own there, so it is registered, see result.mjs.
   async function attempt(work) {
     try {
       return { ok: true, value: await work() };
     } catch (error) {
-      if (isBusy(error)) return errorRegistry.register(error);
+      if (isBusy(error) || isDiskError(error)) return errorRegistry.register(error);
       const message = String(error.message ?? error);
       return { ok: false, error: { kind: "Sqlite", extendedCode: error.errcode ?? GENERIC_ERROR, message } };
     }

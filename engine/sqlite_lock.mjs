@@ -7,6 +7,10 @@ const RETRY_INTERVAL = 0.5;
 export const RETRY_LIMIT = 10_000;
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
+const SQLITE_READONLY = 8;
+const SQLITE_IOERR = 10;
+const SQLITE_FULL = 13;
+const SQLITE_CANTOPEN = 14;
 
 const nobody = new Int32Array(new SharedArrayBuffer(4));
 
@@ -43,6 +47,11 @@ export async function waitUntilFree(work, end) {
     await new Promise(setImmediate);
     Atomics.wait(nobody, 0, 0, RETRY_INTERVAL);
   }
+}
+
+// Tells errors about the disk from those about the query: read-only, I/O, full, cannot open.
+export function isDiskError({ errcode }) {
+  return [SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN].includes(errcode & 0xff);
 }
 
 export function isBusy({ errcode }) {

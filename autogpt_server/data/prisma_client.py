@@ -35,7 +35,7 @@ _RETRY_INTERVAL = 0.05
 _READ = b'{"variables": {}, "operation_name": "query"'
 #: Errors of Prisma that tell of the database and not of the query.
 _UNAVAILABLE = {
-    "P1001": "The database cannot be reached.",
+    "P1001": "The database cannot be reached, or its disk is full or broken.",
     "P1008": "The database has been locked for too long; nothing was written.",
     "P1017": "The database closed the connection; what was being written may or may not have been written.",
     "P2024": "All connections to the database are busy.",

@@ -159,8 +159,7 @@ class NodeContext:
                 inputs=inputs,
                 parent_execution_id=self.execution_id,
                 depth=self._scope.depth + 1,
-                # A rerun of this node finds the execution that its first run started.
-                idempotency_key=self.node_execution_id,
+                idempotency_key=self._key_of_this_try(),
                 is_over=lambda: self._is_over,
             )
         except BlockError:
@@ -169,6 +168,10 @@ class NodeContext:
             raise BlockError(str(error)) from error
         finally:
             self._waits -= 1
+
+    def _key_of_this_try(self) -> str:
+        """Name what this try executes: a run after a crash finds it by that, a further try begins anew."""
+        return self.node_execution_id if self.tries == 1 else f"{self.node_execution_id}.{self.tries}"
 
 
 def parse_networks(texts: tuple[str, ...]) -> tuple[_Network, ...]:

@@ -26,6 +26,14 @@ def clear_away(settings: Settings, pid: int) -> None:
     if has_children(folder / "children"):
         kill_leftovers(folder, session=pid)
     shutil.rmtree(folder, ignore_errors=True)
+    _remove_sockets(settings, pid)
+
+
+def _remove_sockets(settings: Settings, pid: int) -> None:
+    # Not its marks: whoever rescues its work reads them first.
+    for path in settings.run_dir.glob(f"executor-{pid}.*"):
+        if path.is_socket():
+            path.unlink(missing_ok=True)
 
 
 def clear_away_all(settings: Settings, living: Collection[int]) -> None:
@@ -37,6 +45,10 @@ def clear_away_all(settings: Settings, living: Collection[int]) -> None:
             if has_children(folder / "children"):
                 kill_leftovers(folder, session=None)
             shutil.rmtree(folder, ignore_errors=True)
+    for path in settings.run_dir.glob("executor-*.*"):
+        pid = path.stem.removeprefix("executor-")
+        if pid.isdecimal() and int(pid) not in living and not _is_executor(int(pid)):
+            _remove_sockets(settings, int(pid))
 
 
 def kill_leftovers(folder: Path, session: int | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -76,9 +77,18 @@ def test_folders_of_executors_that_are_gone_are_removed(tmp_path: Path) -> None:
     old, ours = settings.run_dir / f"executor-{process.pid}", settings.run_dir / "executor-1"
     for folder in (old, ours):
         (folder / "tmp").mkdir(parents=True)
+    sockets = [Path(f"{folder}.{topic}") for folder in (old, ours) for topic in ("handed", "queue")]
+    for path in sockets:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(str(path))
+    marks = Path(f"{old}.running")
+    marks.write_text("")
     clear_away_all(settings, living=[1])
     assert not old.exists()
     assert ours.exists()
+    assert [path.exists() for path in sockets] == [False, False, True, True]
+    # They are read by whoever rescues its work.
+    assert marks.exists()
 
 
 def test_a_number_that_somebody_else_has_by_now_is_left_alone(tmp_path: Path) -> None:

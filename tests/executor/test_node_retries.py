@@ -35,6 +35,18 @@ async def test_a_node_is_run_until_it_succeeds_and_its_output_leaves_once(runnin
     assert running.node(execution, "next").input_data == {"value": 3}
 
 
+async def test_each_try_executes_a_graph_anew(running: Bench) -> None:
+    part = running.store(
+        {"flaky": ("FlakyBlock", {"failures": 2}), "out": ("AgentOutputBlock", {"name": "runs"})},
+        ["flaky.value -> out.value"],
+    )
+    execution = await running.execute({"part": ("AgentExecutorBlock", {"graph_id": part.id}, retry(3))})
+    assert (execution.status, execution.error) == (COMPLETED, None)
+    assert running.node(execution, "part").tries == 3
+    parts = running.executions.list(DEFAULT_USER_ID, part.id, limit=10, cursor=None).items
+    assert [one.status for one in parts] == [COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.FAILED]
+
+
 async def test_after_the_last_try_the_error_leaves(running: Bench) -> None:
     execution = await running.execute(
         {"flaky": ("FlakyBlock", {"failures": 9}, retry(2)), "next": ("RecordingBlock", {})},
