@@ -18,6 +18,9 @@ from tests.executor.conftest import Bench
 from tests.faults.checker import Checker
 from tests.faults.test_odd_worlds import bench, working  # noqa: F401
 
+#: Commits among which some lose their answer.
+_BROKEN = 24
+
 
 @pytest.mark.parametrize("every", [2, 3])
 async def test_nothing_is_lost_or_doubled(bench: Bench, monkeypatch: pytest.MonkeyPatch, every: int) -> None:  # noqa: F811
@@ -35,7 +38,9 @@ async def test_nothing_is_lost_or_doubled(bench: Bench, monkeypatch: pytest.Monk
     def write_and_break(self: Database, **options: Any) -> Iterator[Connection]:
         with write(self, **options) as connection:
             yield connection
-        if next(commits) % every == 0:
+        number = next(commits)
+        # Not for ever: a claim might be the one whose answer is lost each time.
+        if number <= _BROKEN and number % every == 0:
             raise Unavailable("the connection broke during the commit")
 
     async with working(bench):
@@ -47,7 +52,8 @@ async def test_nothing_is_lost_or_doubled(bench: Bench, monkeypatch: pytest.Monk
             ended = [await bench.ended(id_) for id_ in ids]
     assert next(commits) > 3 * every
     assert len(set(ids)) == 100
-    assert {(one.status, one.attempt) for one in ended} <= {(ExecutionStatus.COMPLETED, n) for n in (1, 2, 3, 4)}
+    assert {one.status for one in ended} == {ExecutionStatus.COMPLETED}
+    assert max(one.attempt for one in ended) <= 1 + _BROKEN // every
     with bench.database.read() as c:
         assert c.execute('SELECT COUNT(*) FROM "AgentGraphExecution"').scalar_one() == 100
         assert Checker(c).problems(ids) == []
