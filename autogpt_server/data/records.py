@@ -11,6 +11,7 @@ from typing import Any
 
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
+from autogpt_server.data.drafts import Draft, DraftEnd
 from autogpt_server.data.ends import Ends
 from autogpt_server.data.leases import Lease, Leases
 from autogpt_server.data.node_rows import Columns, NodeRow, columns, write_node_rows
@@ -62,6 +63,8 @@ class _Stored:
     executor: str | None
     attempt: int
     revision: int
+    #: Whether this commit has moved it on.
+    is_advanced: bool = False
 
     def advance(self, lease: Lease, record: Record) -> int | None:
         """Move the execution on under the fence and return its revision; None when it is not ours any more."""
@@ -70,6 +73,7 @@ class _Stored:
         ending = record.ending
         if self.status == ExecutionStatus.RUNNING:
             self.revision += 1
+            self.is_advanced = True
             if ending is not None:
                 self.status = ending.status
             return self.revision
@@ -107,11 +111,19 @@ VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING
 """
 
 
-def recorder(database: Database, lease: Lease) -> Callable[[Connection, list[Record]], list[bool]]:
+def recorder(
+    database: Database, lease: Lease, tell_draft: Callable[[Draft | None], None] | None = None
+) -> Callable[[Connection, list[Record]], list[bool]]:
     """Make the function that an executor's group commit writes with.
 
     It answers per record whether it was written.  False means that the execution is no longer this executor's
     (another took it over, or it was ended): none of its rows were written, and its run is to be dropped.
+
+    Args:
+        database: Where to write.
+        lease: Of the executor.
+        tell_draft: Called with every try, before its rows are written: with what it changes where that is little and
+            of one execution, else with None.
     """
     leases = Leases(database)
 
@@ -126,6 +138,8 @@ def recorder(database: Database, lease: Lease) -> Callable[[Connection, list[Rec
             revisions.append(revision)
             if revision is not None:
                 writing.add(record, revision)
+        if tell_draft is not None:
+            tell_draft(writing.draft(records, stored))
         writing.write(connection)
         crash_point("record.written")
         if writing.ends:
@@ -140,7 +154,8 @@ class _Writing:
 
     def __init__(self, database: Database, lease: Lease) -> None:
         self._db, self._lease = database, lease
-        self._now = database.to_column(clock.now())
+        now = clock.now()
+        self._now, self._now_ms = database.to_column(now), clock.to_ms(now)
         self._touches: list[tuple[Any, ...]] = []
         self._rows: dict[str, Columns] = {}
         self._outputs: list[tuple[Any, ...]] = []
@@ -170,6 +185,17 @@ class _Writing:
                     revision,
                 )
             )
+
+    def draft(self, records: list[Record], stored: dict[str, _Stored]) -> Draft | None:
+        """Give what is written if it is of one execution, and its rows hold all that a reader needs to know."""
+        if len(records) != 1 or records[0].outputs or self._unfinished or not (self.ends or self._touches):
+            return None
+        record, row = records[0], stored[records[0].execution_id]
+        if not row.is_advanced:
+            return None
+        end = record.ending
+        draft_end = None if end is None else DraftEnd(end.status, end.outputs, end.stats, end.error, self._now_ms)
+        return Draft(record.execution_id, row.revision, list(self._rows.values()), draft_end)
 
     def write(self, c: Connection) -> None:
         if self._db.provider == "postgresql":

@@ -27,8 +27,11 @@ class Topic(StrEnum):
     QUEUE = "queue"
     #: Something that may be running shall stop or pause; the ids are in the nudge.  Heard by executor processes.
     CONTROL = "control"
-    #: Executions changed; their ids are in the nudge.  Heard by whoever shows executions to clients.
+    #: Executions changed; their ids are in the nudge, and the name of a draft that is durable now.  Heard by whoever
+    #: shows executions to clients.
     CHANGES = "changes"
+    #: An executor is about to commit; see ``data/drafts.py``.  Heard by whoever shows executions to clients.
+    DRAFTS = "drafts"
     #: An executor has room, or has none any more; see ``handover.py``.  Heard by whoever accepts executions.
     OFFERS = "offers"
 
@@ -61,6 +64,11 @@ class Nudger:
         for path in listeners:
             for datagram in datagrams:
                 self._sender.send(path, datagram)
+
+    def send_data(self, topic: Topic, data: bytes) -> None:
+        """Send data to whoever listens to a topic, as far as they have room.  Never blocks and never fails."""
+        for path in self._listeners(topic):
+            self._sender.send(path, data)
 
     def send_to_one(self, topic: Topic) -> None:
         """Nudge one listener, each time the next, and tell the others ``LATER``: work for one is not worth a race.

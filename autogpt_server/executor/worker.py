@@ -25,6 +25,7 @@ from autogpt_server.executor import handed
 from autogpt_server.executor.block_logs import kept_block_output
 from autogpt_server.executor.compiled_graphs import CompiledGraphs
 from autogpt_server.executor.context import ExecutionScope, parse_networks
+from autogpt_server.executor.drafting import Drafting
 from autogpt_server.executor.exit_reasons import OUT_OF_MEMORY
 from autogpt_server.executor.graph_executor import ExecutionLimits, GraphExecutor
 from autogpt_server.executor.memory import MemoryWatch
@@ -70,9 +71,9 @@ _CONTROL_THREADS = 3
 _THREADS = 64
 
 
-def _tell(nudger: Nudger, metered: Metered[Record, bool], tracing: Tracing | None, records: list[Record]) -> None:
+def _tell(drafting: Drafting, metered: Metered[Record, bool], tracing: Tracing | None, records: list[Record]) -> None:
     crash_point("record.committed")
-    nudger.send(Topic.CHANGES, {record.execution_id for record in records})
+    drafting.tell_durable({record.execution_id for record in records})
     results = metered.committed(records)
     if tracing is not None:
         tracing.take(record for record, is_written in zip(records, results, strict=True) if is_written)
@@ -143,14 +144,15 @@ class Worker:
         nudger = self._nudger
         lease = await self._patiently(lambda: self._in_control(self._leases.register, machine_name(), os.getpid()))
         tracing = _open_tracing(self._settings, self._db)
-        metered = Metered("record", recorder(self._db, lease), count_records)
+        drafting = Drafting(nudger, lease.id)
+        metered = Metered("record", recorder(self._db, lease, drafting.send), count_records)
         committer = GroupCommitter[Record, bool](
             self._db,
             metered.write,
             owner=lambda record: record.execution_id,
             patience=None,
             on_lease_lost=self._lose_lease,
-            on_committed=lambda records: _tell(nudger, metered, tracing, records),
+            on_committed=lambda records: _tell(drafting, metered, tracing, records),
         )
         submitter = Submitter(self._settings, self._db)
         sub_graphs = SubGraphs(submitter, self._executions, self._settings.max_depth, run_folder)

@@ -13,11 +13,12 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from autogpt_server.data.drafts import DRAFT_PREFIX, Draft
 from autogpt_server.data.executions import Changes, Executions
 from autogpt_server.errors import ExecutionNotFound, Unavailable
 from autogpt_server.model import clock
-from autogpt_server.server.block_names import BlockNames
-from autogpt_server.server.feed import Entry, Feed, Teller
+from autogpt_server.server.block_names import BlockNames, Names
+from autogpt_server.server.feed import Entry, Feed, Teller, node_events
 from autogpt_server.telemetry import counting
 from autogpt_server.telemetry.measures import EVENT_LAG
 
@@ -46,15 +47,27 @@ class EventStreams:
         self._feeds: dict[str, Feed] = {}
         self._listeners: list[Callable[[list[str]], None]] = []
 
-    def wake(self, execution_ids: Iterable[str]) -> None:
-        """Let the feeds of these executions look now."""
-        execution_ids = list(execution_ids)
+    def wake(self, words: Iterable[str]) -> None:
+        """Let the feeds of these executions look now; the name of a draft among the ids says that it is durable."""
+        drafts: list[str] = []
+        execution_ids: list[str] = []
+        for word in words:
+            (drafts if word.startswith(DRAFT_PREFIX) else execution_ids).append(word)
         for listen in self._listeners:
             listen(execution_ids)
         for execution_id in execution_ids:
             feed = self._feeds.get(execution_id)
             if feed is not None:
+                if drafts:
+                    feed.confirm(drafts[0])
                 feed.nudged.set()
+
+    def hear_draft(self, text: bytes) -> None:
+        """Prepare what a commit is about to change, if somebody follows."""
+        feed = self._feeds.get(Draft.execution_of(text))
+        draft = None if feed is None else Draft.unpack(text)
+        if feed is not None and draft is not None:
+            feed.hear_draft(draft)
 
     @contextlib.contextmanager
     def hearing(self, listen: Callable[[list[str]], None]) -> Generator[None]:
@@ -146,14 +159,14 @@ class EventStreams:
                 # Before the look: a change that comes during it leads to another.
                 feed.nudged.clear()
                 try:
-                    changes, entries = await self._look(execution_id, feed.revision, feed.output_number, teller)
+                    changes, nodes = await self._news_of(execution_id, feed)
                 except Unavailable as error:
                     if feed.owner is None:
                         raise
                     log.warning("cannot look for events, trying again: %s", error)
                     await self._pause(feed)
                     continue
-                feed.add(entries, changes)
+                feed.add(teller.tell(changes, feed.revision, nodes), changes)
                 if feed.is_over and has_waited and changes.execution.ended_at is not None:
                     lag = clock.now() - changes.execution.ended_at
                     counting.observe(EVENT_LAG, (lag.total_seconds(),))
@@ -167,7 +180,8 @@ class EventStreams:
         """Look for one reader that is further behind than what its feed keeps."""
         while True:
             try:
-                return await self._look(execution_id, after, 0, Teller())
+                changes, names = await self._look(execution_id, after, 0)
+                return changes, Teller().tell(changes, after, node_events(changes, names))
             except Unavailable as error:
                 log.warning("cannot look for events, trying again: %s", error)
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -184,13 +198,18 @@ class EventStreams:
                 if revision > feed.revision:
                     return
 
-    async def _look(
-        self, execution_id: str, after: int, after_output: int, teller: Teller
-    ) -> tuple[Changes, list[Entry]]:
+    async def _news_of(self, execution_id: str, feed: Feed) -> tuple[Changes, list[tuple[int, str]]]:
+        """Give what comes next in a feed, with the events of its nodes: as it was prepared, or from the rows."""
+        prepared = feed.take_durable()
+        if prepared is not None:
+            return prepared.changes, prepared.nodes
+        changes, feed.names = await self._look(execution_id, feed.revision, feed.output_number)
+        return changes, node_events(changes, feed.names)
+
+    async def _look(self, execution_id: str, after: int, after_output: int) -> tuple[Changes, Names]:
         loop = asyncio.get_running_loop()
         changes = await loop.run_in_executor(self._threads, self._executions.changes, execution_id, after, after_output)
-        names = await self._block_names.of(changes.execution.graph_id, changes.execution.graph_version)
-        return changes, teller.tell(changes, after, names)
+        return changes, await self._block_names.of(changes.execution.graph_id, changes.execution.graph_version)
 
     @staticmethod
     async def _pause(feed: Feed) -> None:

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from autogpt_server.data.drafts import Draft
 from autogpt_server.data.executions import Changes
+from autogpt_server.model.execution import GraphExecution
 from autogpt_server.server.block_names import Names
 from autogpt_server.server.shapes import Event, ExecutionShape, NodeOutputShape, OutputEvent, node_event
 
@@ -37,8 +39,14 @@ class Teller:
     def __init__(self) -> None:
         self._told: dict[str, Any] | None = None
 
-    def tell(self, changes: Changes, after: int, names: Names) -> list[Entry]:
-        """Give the events of what changed after a revision, in the order of the revisions."""
+    def tell(self, changes: Changes, after: int, nodes: list[tuple[int, str]]) -> list[Entry]:
+        """Give the events of what changed after a revision, in the order of the revisions.
+
+        Args:
+            changes: What changed.
+            after: The revision.
+            nodes: The events of the nodes among it, as ``node_events`` gives them.
+        """
         told = [
             (
                 output.revision,
@@ -46,7 +54,7 @@ class Teller:
             )
             for output in changes.outputs
         ]
-        told += [(node.revision, node_event(node, names)) for node in changes.nodes]
+        told += nodes
         # Stable: of one revision, what was streamed comes before the ends.
         told.sort(key=lambda one: one[0])
         if changes.is_whole and changes.revision > after:
@@ -57,6 +65,22 @@ class Teller:
                 told.append((changes.revision, event.model_dump_json()))
                 self._told = state
         return list(_entries(told))
+
+
+def node_events(changes: Changes, names: Names) -> list[tuple[int, str]]:
+    """Give the events of the nodes that changed, each with its revision."""
+    return [(node.revision, node_event(node, names)) for node in changes.nodes]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a commit that is under way is about to change, ready to be told."""
+
+    name: str
+    #: The revision that it follows.
+    after: int
+    changes: Changes
+    nodes: list[tuple[int, str]]
 
 
 class Feed:
@@ -70,12 +94,16 @@ class Feed:
         #: Number of the last streamed output that was read.
         self.output_number = 0
         self.is_over = False
-        #: Whose execution it is; known from the first look on.
-        self.owner: str | None = None
+        #: The execution as it was read last, and the blocks of its nodes.
+        self.execution: GraphExecution | None = None
+        self.names: Names = {}
         self.readers = 0
         self.reading: asyncio.Task[None] | None = None
         #: Set by a nudge: there is something to read.
         self.nudged = asyncio.Event()
+        self._draft: Draft | None = None
+        self._prepared: Prepared | None = None
+        self._durable: str | None = None
         self._entries: list[Entry] = []
         self._characters = 0
         self._news = asyncio.Event()
@@ -85,12 +113,49 @@ class Feed:
         for entry in entries:
             self._entries.append(entry)
             self._characters += len(entry.data)
-        self.owner = changes.execution.user_id
+        self.execution = changes.execution
         self.revision = max(self.revision, changes.revision)
         self.output_number = max((output.number for output in changes.outputs), default=self.output_number)
         self.is_over = changes.is_whole and changes.execution.status.is_final
         self._forget()
         self.wake()
+        self._prepare()
+
+    @property
+    def owner(self) -> str | None:
+        """Whose execution it is; known from the first look on."""
+        return None if self.execution is None else self.execution.user_id
+
+    def hear_draft(self, draft: Draft) -> None:
+        """Take in what a commit is about to change; the latest counts."""
+        self._draft, self._prepared = draft, None
+        self._prepare()
+
+    def confirm(self, name: str) -> None:
+        """Take in that the draft of this name is durable."""
+        self._durable = name
+
+    def take_durable(self) -> Prepared | None:
+        """Give what became durable, where that is known and is exactly what follows what is kept; the rows need not
+        be read then."""
+        prepared = self._prepared
+        if prepared is None or prepared.name != self._durable or prepared.after != self.revision:
+            return None
+        self._prepared = None
+        return prepared
+
+    def _prepare(self) -> None:
+        """Make the events of a draft, as soon as the execution is known as it was before.
+
+        Nothing of it is kept that could not be told: a draft for another revision is of no use, now or later.
+        """
+        draft, before = self._draft, self.execution
+        if draft is None or before is None:
+            return
+        self._draft = None
+        if before.revision == self.revision == draft.revision - 1:
+            changes = draft.changes(before)
+            self._prepared = Prepared(draft.name, self.revision, changes, node_events(changes, self.names))
 
     def after(self, revision: int) -> list[Entry]:
         """Give what is kept after a revision that is not before ``start``."""

@@ -16,6 +16,7 @@ from autogpt_server.data.executions import Executions
 from autogpt_server.data.leases import Leases
 from autogpt_server.data.prisma_client import Prisma, connect
 from autogpt_server.data.users import ensure_default_user
+from autogpt_server.events.datagrams import DatagramReceiver
 from autogpt_server.events.handover import Offers
 from autogpt_server.events.nudge import NudgeReceiver, Topic
 from autogpt_server.executor.rerun import Reruns
@@ -86,6 +87,9 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
         nudges = NudgeReceiver(run_folder, Topic.CHANGES, f"server-{os.getpid()}")
         await nudges.open(events.wake)
         stack.callback(nudges.close)
+        drafts = DatagramReceiver(run_folder / f"server-{os.getpid()}.{Topic.DRAFTS}")
+        await drafts.open(events.hear_draft)
+        stack.callback(drafts.close)
         block_calls = BlockCalls(settings)
         stack.push_async_callback(events.close)
         stack.callback(block_calls.close)
