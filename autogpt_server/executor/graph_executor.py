@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 _SLICE_SECONDS = 0.005
 #: Text of a status as it is stored: looking it up costs as much as making the rest of the row.
 _RUNNING = ExecutionStatus.RUNNING.value
+#: What ended an execution that was asked to stop, and the nodes that ran then.
+_ON_REQUEST = "stopped on request"
 #: Ended nodes that may wait for a commit while trivial ones run ahead.
 _MAX_PENDING = 1000
 
@@ -101,7 +103,8 @@ class GraphExecutor:
         #: The context of the trivial node that runs now, whose log takes what it prints.
         self._inline: NodeContext | None = None
         self._changed = asyncio.Event()
-        #: When its time is over, by the monotonic clock.
+        #: How long it may run, and when that is over by the monotonic clock.
+        self._limit_seconds: float | None = None
         self._deadline: float | None = None
         self._is_late = False
         self._is_stopping = False
@@ -194,9 +197,9 @@ class GraphExecutor:
         return wiring
 
     def _begin_time(self, compiled: CompiledGraph) -> None:
-        seconds = compiled.policy.timeout_seconds or self._limits.seconds
-        if seconds is not None:
-            self._deadline = time.monotonic() + seconds - self._claimed.elapsed_seconds
+        self._limit_seconds = compiled.policy.timeout_seconds or self._limits.seconds
+        if self._limit_seconds is not None:
+            self._deadline = time.monotonic() + self._limit_seconds - self._claimed.elapsed_seconds
 
     async def _loop(self, wiring: Wiring) -> None:
         while not self._is_over():
@@ -295,13 +298,15 @@ class GraphExecutor:
             if delay > 0:
                 await asyncio.sleep(delay)
         except asyncio.CancelledError:
-            outcome = NodeOutcome(ExecutionStatus.TERMINATED, error="stopped on request")
+            outcome = NodeOutcome(ExecutionStatus.TERMINATED)
         else:
             task.is_backing_off = False
             task.row.started_ms = now_ms()
             outcome = await self._nodes.run(
                 task.node.block, task.node.inputs, task.context, task.compiled.timeout_seconds, task.stream
             )
+        if outcome.status is ExecutionStatus.TERMINATED:
+            outcome.error = self._why_stopped()
         crash_point("node.ran")
         self._ended.append((task, outcome))
         self._changed.set()
@@ -416,12 +421,18 @@ class GraphExecutor:
         if self._pending:
             await self._commit(None)
 
+    def _why_stopped(self) -> str:
+        """Say to a node what ended it before its block had."""
+        if self._is_late and not self._is_stopping:
+            return f"the execution's time limit of {self._limit_seconds:g} s ended it"
+        return _ON_REQUEST
+
     async def _finish(self, wiring: Wiring) -> Ending:
         if self._is_stopping or self._is_late:
             await self._cancel_running()
             await self._take(wiring)
         if self._is_stopping:
-            status, error = ExecutionStatus.TERMINATED, "stopped on request"
+            status, error = ExecutionStatus.TERMINATED, _ON_REQUEST
         elif self._is_late:
             status, error = ExecutionStatus.FAILED, self._told_late(wiring.graph)
         else:
@@ -430,8 +441,7 @@ class GraphExecutor:
 
     def _told_late(self, graph: CompiledGraph) -> str:
         own = graph.policy.timeout_seconds
-        seconds = own or self._limits.seconds
-        told = f"the execution ran longer than its limit of {seconds:g} s, and was stopped; "
+        told = f"the execution ran longer than its limit of {self._limit_seconds:g} s, and was stopped; "
         if own is None:
             return f"{told}timeout_seconds in the graph's policy, or AUTOGPT_EXECUTION_TIMEOUT_SECONDS, gives more time"
         return f"{told}a larger timeout_seconds in the graph's policy gives it more time"

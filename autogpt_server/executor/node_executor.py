@@ -93,7 +93,7 @@ class NodeExecutor:
     ) -> NodeOutcome:
         """Run a block on the loop if it is async, else in a thread, within its time limit.
 
-        When this is cancelled the block is told to stop, and the outcome is TERMINATED.
+        When this is cancelled the block is told to stop, and the outcome is TERMINATED; why, the caller knows.
 
         Args:
             block: What to run.
@@ -111,7 +111,7 @@ class NodeExecutor:
             await asyncio.wait([body.future], timeout=timeout)
         except asyncio.CancelledError:
             await self._make_end(body, run)
-            return NodeOutcome(ExecutionStatus.TERMINATED, run.kept(), "stopped on request")
+            return NodeOutcome(ExecutionStatus.TERMINATED, run.kept())
         if not body.future.done():
             context.cancel(is_over=True)
             await self._make_end(body, run)

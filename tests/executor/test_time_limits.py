@@ -36,7 +36,19 @@ async def test_an_execution_that_runs_too_long_fails_with_the_limit_and_stops_wh
     )
     assert 0.3 <= time.monotonic() - began < 10
     assert running.node(execution, "one").status is COMPLETED
-    assert running.node(execution, "slow").status is TERMINATED
+    slow = running.node(execution, "slow")
+    assert (slow.status, slow.error) == (TERMINATED, "the execution's time limit of 0.3 s ended it")
+
+
+async def test_a_node_that_waits_for_its_next_try_says_that_the_limit_of_the_execution_ended_it(
+    running: Bench,
+) -> None:
+    retry = {"retry": {"attempts": 3, "delay_seconds": 60}}
+    graph = running.store({"bad": ("FlakyBlock", {"failures": 9}, retry)}, policy={"timeout_seconds": 0.3})
+    execution = await running.ended(await running.submit(graph))
+    assert execution.status is FAILED
+    bad = running.node(execution, "bad")
+    assert (bad.status, bad.error) == (TERMINATED, "the execution's time limit of 0.3 s ended it")
 
 
 async def test_a_loop_of_trivial_nodes_ends_at_the_limit_too(bench: Bench) -> None:
