@@ -241,6 +241,21 @@ BROKEN_RULES = (
         ("tests/data/test_query_engine.py",),
     ),
     BrokenRule(
+        "a process that stands still is replaced",
+        "autogpt_server/service/supervisor.py", "        elif slot.is_late:\n", "        elif False:\n",
+        ("tests/service/test_supervisor.py",),
+    ),
+    BrokenRule(
+        "signs of life come from all that works",
+        "autogpt_server/service/pulse.py", "or self._still - self._excused:", "or False:",
+        ("tests/service/test_pulse.py",),
+    ),
+    BrokenRule(
+        "a server that was frozen as a whole keeps its processes",
+        "autogpt_server/service/supervisor.py", "        if now - self._turned_at > _STOOD_STILL_SECONDS:\n",
+        "        if False:\n", ("tests/faults/test_standstills.py",),
+    ),
+    BrokenRule(
         "no more children than allowed",
         "autogpt_server/executor/child_count.py", "            raise TooManyChildren(message)\n",
         "            del message\n", ("tests/executor/test_limits.py",),

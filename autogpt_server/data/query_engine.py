@@ -15,7 +15,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from autogpt_server.data.urls import parse_database_url
 from autogpt_server.errors import InvalidError, Problem
@@ -23,6 +25,7 @@ from autogpt_server.service.process import AppProcess
 from autogpt_server.service.restarts import RestartDelay
 from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
+from autogpt_server.telemetry import counting
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +75,15 @@ class QueryEngine(AppProcess):
         self._engine: EngineProcess | None = None
 
     def run(self) -> None:
+        counting.begin(open_run_folder(self.settings), self.name)
+        turning = self.pulse.part()
         if self.settings.prisma_query_engine_binary is not None:
             log.info("every client starts its own query engine: %s", self.settings.prisma_query_engine_binary)
             self.ready()
-            self.stopping.wait()
+            while not self.stopping.wait(self.pulse.pause):
+                turning.turn()
             return
-        self._engine = EngineProcess(self.settings)
+        self._engine = EngineProcess(self.settings, turn=turning.turn)
         self._engine.start()
         self.ready(engine_pid=self._engine.pid)
         self._keep_running(self._engine)
@@ -107,10 +113,13 @@ class EngineProcess:
     Args:
         settings: Tell the database and the folder of the socket.
         datamodel: Defaults to the one of the installed client.
+        turn: Called every few seconds of ``start`` and ``wait``.
     """
 
-    def __init__(self, settings: Settings, datamodel: Path | None = None) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, datamodel: Path | None = None, turn: Callable[[], None] = lambda: None
+    ) -> None:
+        self._settings, self._turn = settings, turn
         self._datamodel = datamodel or datamodel_path()
         self._process: subprocess.Popen[bytes] | None = None
         self._last_line = ""
@@ -132,7 +141,7 @@ class EngineProcess:
         reader = threading.Thread(target=self._log_errors, args=(process,), name="engine-errors", daemon=True)
         reader.start()
         assert process.stdout is not None
-        is_said = select.select([process.stdout], [], [], _START_SECONDS)[0]
+        is_said = self._is_said(process.stdout)
         if is_said and process.stdout.readline():
             log.info("the query engine runs with process id %d", process.pid)
             return
@@ -149,11 +158,20 @@ class EngineProcess:
         process = self._process
         assert process is not None
         while process.poll() is None and not self._ends_within(process, _LOOK_SECONDS):
+            self._turn()
             if not self._answers():
                 log.error("the query engine has not answered for %g seconds and is killed", _ANSWER_SECONDS)
                 process.kill()
                 break
         return process.wait()
+
+    def _is_said(self, output: IO[bytes]) -> bool:
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end:
+            self._turn()
+            if select.select([output], [], [], _LOOK_SECONDS)[0]:
+                return True
+        return False
 
     @staticmethod
     def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -47,7 +47,11 @@ class ExecutionManager(AppService):
         counting.begin(open_run_folder(self.settings), self.name)
         self.stop_seconds = self.settings.drain_seconds + 15
         self._pool = ExecutorPool(self.settings, self._database)
-        self._pool.run(self.stopping.is_set, lambda: log.info("%d executor processes claim", len(self.executor_pids())))
+        self._pool.run(
+            self.stopping.is_set,
+            lambda: log.info("%d executor processes claim", len(self.executor_pids())),
+            self.pulse.part(),
+        )
 
     def cleanup(self) -> None:
         if self._pool is not None:

@@ -29,6 +29,7 @@ from autogpt_server.executor.usage import excess
 from autogpt_server.service.child import ProcessEnded
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.service.process import wait_any
+from autogpt_server.service.pulse import Part
 from autogpt_server.service.restarts import RestartDelay
 from autogpt_server.settings import Settings
 from autogpt_server.telemetry import counting
@@ -56,6 +57,14 @@ class _Place:
     life: tuple[int, float] | None = None
     #: Why we killed its process, if we did.
     killed_because: str | None = None
+
+    def kill(self, reason: str) -> None:
+        """End its process at once, and remember why: its exit code alone would tell of any killer."""
+        assert self.process is not None
+        if self.killed_because is None:
+            self.killed_because = reason
+            log.warning("%s %d is killed: %s", self.process.name, self.process.child.pid, reason)
+        self.process.child.send_signal(9)
 
 
 @dataclass
@@ -94,33 +103,38 @@ class ExecutorPool:
             if place.process is not None and place.process.child.is_alive
         ]
 
-    def run(self, should_stop: Callable[[], bool], on_started: Callable[[], None]) -> None:
+    def run(self, should_stop: Callable[[], bool], on_started: Callable[[], None], turning: Part) -> None:
         """Keep the pool up until told to stop.
 
         Args:
             should_stop: Asked at least once a second.
             on_started: Called once every process of the first start is ready.
+            turning: Told that this thread does its work; a database that makes it wait is no fault of its own.
         """
-        clear_away_all(self._settings, self.pids)
-        self._fill()
-        for place in self._places:
-            if place.process is not None:
-                with contextlib.suppress(ProcessEnded, TimeoutError):
-                    # One that fails is seen below, and started again.
-                    place.process.wait_ready()
+        with turning.excused():
+            clear_away_all(self._settings, self.pids)
+            self._fill()
+            for place in self._places:
+                if place.process is not None:
+                    with contextlib.suppress(ProcessEnded, TimeoutError):
+                        # One that fails is seen below, and started again.
+                        place.process.wait_ready()
         on_started()
         next_look = 0.0
         while not should_stop():
+            turning.turn()
             if time.monotonic() >= next_look:
                 # First: one that stands still may be what keeps the database locked, and looking waits for that.
                 self._kill_hanging()
-                self._look()
+                with turning.excused():
+                    self._look()
                 self._kill_immoderate()
                 next_look = time.monotonic() + _LOOK_SECONDS
             self._fill()
             living = [p.process for p in (*self._places, self._quarantine) if p.process is not None]
             wait_any(living, min(_LOOK_SECONDS, max(0.0, next_look - time.monotonic())))
-            self._bury()
+            with turning.excused():
+                self._bury()
 
     def stop(self) -> None:
         """Stop every process in order: all are told first, then each is waited for."""
@@ -159,8 +173,8 @@ class ExecutorPool:
                 continue
             process.child.refresh()
             if process.child.is_lost:
-                # Its fork server died, so nobody would learn how it ends: it is replaced.
-                process.child.send_signal(9)
+                # Nobody would learn how it ends: it is replaced.
+                place.kill("its fork server died")
                 process.child.wait_gone(5)
             if process.child.is_alive:
                 continue
@@ -235,10 +249,11 @@ class ExecutorPool:
             if place.process is None or not place.process.child.is_alive:
                 continue
             pid = place.process.child.pid
-            place.killed_because = place.killed_because or excess(self._settings, pid)
-            if place.killed_because is not None:
-                log.warning("%s %d is killed: %s", place.process.name, pid, place.killed_because)
+            reason = place.killed_because or excess(self._settings, pid)
+            if reason is not None:
+                # Before the process itself, by which they would be found.
                 kill_tree(pid)
+                place.kill(reason)
 
     def _kill_leaseless(self, holders: dict[Lease, Holder]) -> None:
         """Kill processes of ours that somebody else gave up, and that hang so that they do not notice."""
@@ -250,7 +265,7 @@ class ExecutorPool:
             elif place.leaseless_since is None:
                 place.leaseless_since = now
             elif now - place.leaseless_since > self._settings.executor_lease_seconds + self._settings.drain_seconds:
-                place.process.child.send_signal(9)
+                place.kill("it went on although its work had been given to others")
 
     def _holders(self) -> dict[Lease, Holder]:
         """Read who holds leases, and remove what the dead marked who hold none: their work was given back already."""
@@ -287,12 +302,13 @@ class ExecutorPool:
             return
         else:
             reason = self._hangs()
-        log.warning("executor %d on %s: %s", holder.pid, holder.host.partition(" ")[0], reason)
         own = self._own(lease)
         if own is not None and own.process is not None:
             # Killed first: its marks then say for certain what it was running.
-            own.process.child.send_signal(9)
+            own.kill(reason)
             own.process.child.wait_gone(5)
+        else:
+            log.warning("executor %d on %s: %s", holder.pid, holder.host.partition(" ")[0], reason)
         marks = marks_path(self._settings, holder.pid)
         here = holder.host == self._machine
         is_settled = self._rescue(lease, read_marks(marks) if here else [], reason, own)
@@ -321,9 +337,7 @@ class ExecutorPool:
             if place.process is None or place.life is None or not place.process.child.is_alive:
                 continue
             if time.monotonic() - place.life[1] >= longest:
-                place.killed_because = self._hangs()
-                log.warning("%s %d is killed: %s", place.process.name, place.process.child.pid, place.killed_because)
-                place.process.child.send_signal(9)
+                place.kill(self._hangs())
 
     def _own(self, lease: Lease) -> _Place | None:
         for place in (*self._places, self._quarantine):

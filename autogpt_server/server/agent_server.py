@@ -48,7 +48,7 @@ class AgentServer(AppProcess):
 
         sender = open_sender(self.settings)
         submissions = None if sender is None else SubmissionSpans(sender)
-        with HttpServer(CountedRequests(app, submissions), listener, open_app, lifespan.aclose) as server:
+        with HttpServer(CountedRequests(app, submissions), listener, open_app, lifespan.aclose, self.pulse) as server:
             _on_drain(lambda: app.state.services.submitter.stop_accepting())
             self.ready(host=host, port=port)
             log.info("%s answers on %s:%d", self.name, host, port)

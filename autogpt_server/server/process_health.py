@@ -13,13 +13,32 @@ from autogpt_server.telemetry.counts import ProcessCounts, read_counts
 from autogpt_server.telemetry.measures import BEATS, CLAIM_LAG, COMMIT_ROWS, STARTS
 
 _EXECUTORS = ("Executor", "Quarantine")
+#: Processes without which this machine's part of the server does not work.
+_SERVICES = ("QueryEngine", "ExecutionManager")
 #: Seconds that an execution may wait while nobody claims anything, before that is called a problem.
 _PATIENCE = 30.0
 
 
-def living_processes(settings: Settings) -> list[ProcessPart]:
-    """Read from their counts what the processes that live did last."""
-    return [_part(one) for one in read_counts(metrics_folder(settings.run_dir)) if one.pid is not None]
+def look_at_processes(settings: Settings) -> tuple[list[ProcessPart], list[str]]:
+    """Read from their counts what the processes that live did last, and say which services stand still or are gone.
+
+    A service that never ran on this machine need not run.
+    """
+    counts = list(read_counts(metrics_folder(settings.run_dir)))
+    living = [one for one in counts if one.pid is not None]
+    gone = {one.process for one in counts} - {one.process for one in living}
+    faults = [f"{name} does not run; it is being started again" for name in _SERVICES if name in gone]
+    parts = [_part(one) for one in living]
+    limit = settings.process_stall_seconds
+    for one in parts:
+        age = one.last_beat_seconds
+        # Before it is killed, so that it is seen at all.
+        if one.process not in _EXECUTORS and age is not None and age > limit / 2:
+            faults.append(
+                f"{one.process} {one.pid} has stood still for {age:.0f} s; it is replaced after {limit:g} s "
+                "(AUTOGPT_PROCESS_STALL_SECONDS)"
+            )
+    return parts, faults
 
 
 def find_problems(
@@ -54,7 +73,7 @@ def _part(counts: ProcessCounts) -> ProcessPart:
         # Every commit of an executor is a beat, and so is its beginning.
         last_beat_seconds=_youngest(beats, commits, _age(counts, STARTS.name))
         if counts.process in _EXECUTORS
-        else None,
+        else _seconds_since(counts.beat_at),
         last_claim_seconds=_age(counts, CLAIM_LAG.name),
         last_commit_seconds=_youngest(commits, _age(counts, COMMIT_ROWS.name, "accept")),
     )
@@ -63,7 +82,11 @@ def _part(counts: ProcessCounts) -> ProcessPart:
 def _age(counts: ProcessCounts, name: str, *labels: str) -> float | None:
     width = 1 + len(labels)
     times = [when for key, when in counts.changed_at.items() if key[:width] == (name, *labels)]
-    return round(max(0.0, time.monotonic() - max(times)), 3) if times else None
+    return _seconds_since(max(times, default=None))
+
+
+def _seconds_since(moment: float | None) -> float | None:
+    return None if moment is None else round(max(0.0, time.monotonic() - moment), 3)
 
 
 def _youngest(*ages: float | None) -> float | None:

@@ -259,7 +259,7 @@ class ProcessPart(Shape):
 
     process: str
     pid: int
-    last_beat_seconds: float | None = Field(description="Age of an executor's last sign of life.")
+    last_beat_seconds: float | None = Field(description="Age of its last sign of life; none where it gives none.")
     last_claim_seconds: float | None = Field(description="Since it last claimed new executions; grows while idle.")
     last_commit_seconds: float | None = Field(description="Since its last group commit; grows while idle.")
 

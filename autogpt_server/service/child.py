@@ -68,6 +68,9 @@ class Child:
         self.name = name
         #: What the process said when it became ready (its port, say); None before.
         self.facts: dict[str, Any] | None = None
+        #: Seconds within which it promised its next sign of life; None where it gives none.
+        self.promised: float | None = None
+        self._promised_at = 0.0
         #: None while it lives; negative: the signal that ended it.
         self.exit_code: int | None = None
         #: True when its fork server has died: it lives, but nobody would learn its exit code.
@@ -95,6 +98,15 @@ class Child:
     def is_alive(self) -> bool:
         """Whether the process lived at the last ``refresh``."""
         return self.exit_code is None
+
+    @property
+    def sign_due_at(self) -> float | None:
+        """When a process that has given no sign since must be taken to stand still; None where it promised none."""
+        return None if self.promised is None else self._promised_at + self.promised
+
+    def forgive(self) -> None:
+        """Let the time to the next sign begin anew: nobody could have given one, or have read it."""
+        self._promised_at = time.monotonic()
 
     def signals(self) -> list[Any]:
         """What ``multiprocess.connection.wait`` can wait for; when one is readable, ``refresh`` has news."""
@@ -162,11 +174,17 @@ class Child:
     def _has_gone(self) -> bool:
         try:
             while self._status.poll(0):
-                self.facts = self._status.recv()
+                self._take(self._status.recv())
             return False
         except (EOFError, ConnectionError):
             self._close()
             return True
+
+    def _take(self, told: dict[str, Any] | float) -> None:
+        if isinstance(told, dict):
+            self.facts = told
+        else:
+            self.promised, self._promised_at = told, time.monotonic()
 
     def _close(self) -> None:
         self._process.join(_SOON)

@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import uvicorn
 
+from autogpt_server.service.pulse import Pulse
+
 log = logging.getLogger(__name__)
 
 #: Seconds that requests still running get at a stop.
@@ -53,14 +55,21 @@ class HttpServer:
     Entering returns when the port answers; an exception of ``startup`` comes out there.  Leaving finishes running
     requests, calls ``shutdown``, and raises what ended the server when it ended by itself: in that case the main
     thread has been sent SIGTERM.
+
+    Args:
+        app: What answers.
+        listener: Where requests come in.
+        startup: Called on the loop before the port answers.
+        shutdown: Called on the loop after the last request.
+        pulse: Of the process; the loop becomes a part of it.
     """
 
-    def __init__(self, app: Any, listener: socket.socket, startup: Hook, shutdown: Hook) -> None:
-        self._listener, self._startup, self._shutdown = listener, startup, shutdown
+    def __init__(self, app: Any, listener: socket.socket, startup: Hook, shutdown: Hook, pulse: Pulse) -> None:
+        self._listener, self._startup, self._shutdown, self._pulse = listener, startup, shutdown, pulse
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._ended: Future[None] = Future()
         self._is_stopping = False
-        self._server = _Server(http_config(app), lambda: self._started.set_result(asyncio.get_running_loop()))
+        self._server = _Server(http_config(app), self._on_started)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def __enter__(self) -> Self:
@@ -96,6 +105,11 @@ class HttpServer:
         finally:
             self._listener.close()
             await self._shutdown()
+
+    def _on_started(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._pulse.follow(loop)
+        self._started.set_result(loop)
 
     def _tell(self, error: BaseException | None) -> None:
         if error is None:

@@ -24,10 +24,22 @@ class Lifeline:
     The first signal to stop, or the death of the starter, raises SystemExit in the main thread and sets ``stopping``;
     further signals are only logged.  Where the process was started by another one, it ends hard ``stop_seconds`` after
     that, or after ``end()``; in the foreground its user sees that it hangs.
+
+    Args:
+        name: Of the process, for the log.
+        stopping: Set when it must end.
+        stop_seconds: Asked then.
+        on_end: Called then, in another thread, with these seconds.
     """
 
-    def __init__(self, name: str, stopping: threading.Event, stop_seconds: Callable[[], float]) -> None:
-        self._name, self._stopping, self._stop_seconds = name, stopping, stop_seconds
+    def __init__(
+        self,
+        name: str,
+        stopping: threading.Event,
+        stop_seconds: Callable[[], float],
+        on_end: Callable[[float], None],
+    ) -> None:
+        self._name, self._stopping, self._stop_seconds, self._on_end = name, stopping, stop_seconds, on_end
         self._is_ending = False
         self._starter = parent_process()
         # A signal handler must not touch the event: the code that it interrupts may hold the event's lock.
@@ -75,6 +87,7 @@ class Lifeline:
         self._stopping.set()
         if self._starter is not None:
             seconds = self._stop_seconds()
+            self._on_end(seconds)
             time.sleep(seconds)
             log.error("%s has not ended %g s after it should have; it ends hard", self._name, seconds)
             os._exit(1)

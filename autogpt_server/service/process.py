@@ -21,11 +21,15 @@ from autogpt_server.errors import InvalidError, ServerError
 from autogpt_server.service import crash_points
 from autogpt_server.service.child import REFUSED, Child, wait_any_child
 from autogpt_server.service.lifeline import Lifeline
+from autogpt_server.service.pulse import Pulse
 from autogpt_server.settings import Settings
 
 __all__ = ["AppProcess", "wait_any"]
 
 log = logging.getLogger(__name__)
+
+#: Seconds beyond ``stop_seconds`` after which a starter need no longer believe that the process ends by itself.
+_END_MARGIN = 5.0
 
 
 class AppProcess(ABC):
@@ -51,6 +55,9 @@ class AppProcess(ABC):
         has not ended ``stop_seconds`` later ends hard (``os._exit``), even when its main thread is blocked.
         Code that runs an event loop in the main thread takes SIGTERM over (``loop.add_signal_handler``; uvicorn does
         it by itself), because an exception must not be raised into a loop.
+    Pulse:
+        A process that has parts in its ``pulse`` promises its starter to go on turning, from ``ready()`` on, and to
+        end within ``stop_seconds`` once it shall.  The supervisor kills who breaks that promise.
     Exit code:
         0 after an orderly stop, 1 after an exception (logged with its traceback), 78 for a refusal.
     Environment:
@@ -96,6 +103,11 @@ class AppProcess(ABC):
         """Set when the process shall end; threads of it may wait for it."""
         return threading.Event()
 
+    @cached_property
+    def pulse(self) -> Pulse:
+        """Tells the starter that this process does not stand still; its parts are what must turn."""
+        return Pulse(self._promise, self.settings.process_stall_seconds)
+
     def ready(self, **facts: Any) -> None:
         """Tell the starter that this process can be used, with facts about it (plain values).  Call it once."""
         if self._is_ready:
@@ -105,12 +117,26 @@ class AppProcess(ABC):
             # A starter that has gone is noticed elsewhere.
             with contextlib.suppress(BrokenPipeError):
                 self._status.send(facts)
+            # What follows are signs of life, and a starter that reads none must not hold anybody up.
+            os.set_blocking(self._status.fileno(), False)
+        self.pulse.begin()
 
     def let_go(self) -> None:
         """Close, in a process that something forked from this one, what says that this one lives."""
         if self._status is not None:
             self._status.close()
             self._status = None
+
+    def end_pulse(self, seconds: float) -> None:
+        """Promise the starter, for the last time, that this process ends within about so many seconds."""
+        pulse: Pulse | None = self.__dict__.get("pulse")
+        if pulse is not None:
+            pulse.end(seconds + _END_MARGIN)
+
+    def _promise(self, seconds: float) -> None:
+        if self._status is not None:
+            with contextlib.suppress(BrokenPipeError, BlockingIOError):
+                self._status.send(seconds)
 
     # The starter's side
 
@@ -181,7 +207,7 @@ class AppProcess(ABC):
         self.stop()
 
     def __getstate__(self) -> dict[str, Any]:
-        here_only = {"_child", "_status", "_is_ready", "stopping", "settings"}
+        here_only = {"_child", "_status", "_is_ready", "stopping", "settings", "pulse"}
         return {name: value for name, value in self.__dict__.items() if name not in here_only}
 
 
@@ -234,7 +260,7 @@ def _live(process: AppProcess, silent: bool) -> None:
         _silence()
     setproctitle(f"autogpt: {process.name}")
     code: int | str | None = 0
-    with Lifeline(process.name, process.stopping, lambda: process.stop_seconds) as lifeline:
+    with Lifeline(process.name, process.stopping, lambda: process.stop_seconds, process.end_pulse) as lifeline:
         try:
             _configure_logs(process)
             crash_points.arm(process.settings.crash_points_dir)

@@ -61,7 +61,10 @@ class AppService(AppProcess, ABC):
         """Close it again, on the event loop, after the last request.  ``startup`` may have ended at any line."""
 
     def run_service(self) -> None:
-        """Do the service's own work in the main thread; the process ends when this returns.  By default: wait."""
+        """Do the service's own work in the main thread; the process ends when this returns.  By default: wait.
+
+        Work that may hang makes the thread a part of ``pulse``, whose other part is the event loop.
+        """
         self.stopping.wait()
 
     @expose(safe=True)
@@ -94,7 +97,7 @@ class AppService(AppProcess, ABC):
         port = self.get_port(self.settings)
         listener = listen(host, port, port_setting=port_setting, host_setting="AUTOGPT_PYRO_HOST")
         host, port = listener.getsockname()[:2]
-        with HttpServer(_application(self), listener, self.startup, self.shutdown) as self._server:
+        with HttpServer(_application(self), listener, self.startup, self.shutdown, self.pulse) as self._server:
             self.ready(host=host, port=port)
             log.info("%s listens on %s:%d", self.name, host, port)
             self.run_service()

@@ -20,6 +20,9 @@ from autogpt_server.service.restarts import RestartDelay
 
 #: Seconds in which a process must become ready; a process run once may take any time.
 READY_WITHIN = 60.0
+#: Seconds after which the supervisor turns again while processes promise signs of life; and after how many that it
+#: did not turn everything must have stood still, this process at least: nobody is to blame then.
+_TURN_SECONDS, _STOOD_STILL_SECONDS = 1.0, 4.0
 
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
@@ -57,6 +60,7 @@ class _Slot:
         self.is_announced = False
         self._delay = RestartDelay()
         self.started_at = self.due_at = time.monotonic()
+        self.ready_by = self.started_at + READY_WITHIN
 
     @property
     def serves(self) -> bool:
@@ -70,11 +74,31 @@ class _Slot:
             return None
         if self.child is None:
             return self.due_at
-        return None if self.child.is_ready or self.spec.once else self.started_at + READY_WITHIN
+        if self.child.is_ready:
+            return self.child.sign_due_at
+        return None if self.spec.once else self.ready_by
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its process has not done in time what it must."""
+        return self.child is not None and self.deadline is not None and self.deadline <= time.monotonic()
+
+    def describe_lateness(self) -> str:
+        """Say what its process has not done."""
+        if self.child is None or not self.child.is_ready:
+            return f"was not ready within {READY_WITHIN:g} s"
+        return f"({self.child.pid}) has stood still for {self.child.promised:g} s"
+
+    def forgive(self) -> None:
+        """Give its process the full time again."""
+        self.ready_by = time.monotonic() + READY_WITHIN
+        if self.child is not None:
+            self.child.forgive()
 
     def start(self) -> None:
         entry = "call_by_path" if self.spec.once else "live_by_path"
         self.started_at, self.is_announced = time.monotonic(), False
+        self.ready_by = self.started_at + READY_WITHIN
         self.child = Child(self.spec.name, f"autogpt_server.service.process:{entry}", self.spec.path)
 
     def schedule(self) -> float:
@@ -108,6 +132,7 @@ class Supervisor:
         self._say = say or _say_on_stderr
         self._exit_code: int | None = None
         self._stop_signals_seen = 0
+        self._turned_at = time.monotonic()
 
     def run(self) -> int:
         """Start, watch and restart until a signal or a refusal; returns the exit code when all have ended."""
@@ -147,8 +172,8 @@ class Supervisor:
             self._on_ready(slot.spec.name, child.facts)
         if child.exit_code is not None:
             self._after_end(slot, child.exit_code)
-        elif slot.deadline is not None and slot.deadline <= time.monotonic():
-            self._say(f"{slot.spec.name} was not ready within {READY_WITHIN:g} s; killing it")
+        elif slot.is_late:
+            self._say(f"{slot.spec.name} {slot.describe_lateness()}; killing it")
             child.kill()
 
     def _after_end(self, slot: _Slot, exit_code: int) -> None:
@@ -182,8 +207,9 @@ class Supervisor:
                 continue
             child.send_signal(signal.SIGTERM)
             end = time.monotonic() + slot.spec.stop_within
-            while child.is_alive and time.monotonic() < end and self._stop_signals_seen < 2:
-                self._wait([child], end - time.monotonic())
+            while child.is_alive and not slot.is_late and time.monotonic() < end and self._stop_signals_seen < 2:
+                deadline = end if slot.deadline is None else min(end, slot.deadline)
+                self._wait([child], max(0.0, deadline - time.monotonic()))
             if child.is_alive:
                 self._say(f"{child.name} has not ended in time; killing it")
                 child.kill()
@@ -200,13 +226,24 @@ class Supervisor:
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _wait(self, children: Sequence[Child], timeout: float | None) -> None:
+        if any(child.promised is not None for child in self._children()):
+            timeout = _TURN_SECONDS if timeout is None else min(timeout, _TURN_SECONDS)
         wait_any_child(children, timeout, self._wakeup)
+        self._forgive_after_standstill()
         with contextlib.suppress(BlockingIOError):
             for number in os.read(self._wakeup, 4096):
                 if number in _STOP_SIGNALS:
                     self._stop_signals_seen += 1
                     self._exit_code = 0 if self._exit_code is None else self._exit_code
         _reap()
+
+    def _forgive_after_standstill(self) -> None:
+        """A machine that was suspended, or a server that was frozen as a whole, must not look like dead processes."""
+        now = time.monotonic()
+        if now - self._turned_at > _STOOD_STILL_SECONDS:
+            for slot in self._slots.values():
+                slot.forgive()
+        self._turned_at = now
 
 
 @contextlib.contextmanager

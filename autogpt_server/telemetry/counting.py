@@ -52,6 +52,12 @@ def observe(histogram: Histogram, values: Iterable[float], *labels: str) -> None
         _counts.observe(histogram, values, *labels)
 
 
+def beat() -> None:
+    """Note that this process does its work now."""
+    if _counts is not None:
+        _counts.beat()
+
+
 def _forget_in_child() -> None:
     global _counts
     if _counts is not None:

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 SUM = "sum"
 #: Names of a process's own facts among its values.
 _PID = "pid"
+_BEAT = "beat"
 #: What reading a damaged file may raise.
 _DAMAGED = (RuntimeError, ValueError, struct.error)
 #: Files of one kind of process that are tried before counting is given up.
@@ -54,6 +55,8 @@ class ProcessCounts:
     values: dict[Key, float]
     #: When a value was last changed by the process that lives, by the monotonic clock of the machine.
     changed_at: dict[Key, float]
+    #: When that process last gave a sign of life, if it gives any.
+    beat_at: float | None = None
 
 
 class Counts:
@@ -89,6 +92,11 @@ class Counts:
             for i, number in tally.items():
                 self._grow((name, *labels, str(bounds[i]) if i < len(bounds) else "inf"), number)
             self._grow((name, *labels, SUM), sum(values))
+
+    def beat(self) -> None:
+        """Note that this process does its work now."""
+        with self._mutex:
+            self._write((_BEAT,), 1.0)
 
     def close(self) -> None:
         """Leave the file to the next process."""
@@ -126,8 +134,11 @@ def read_counts(folder: Path) -> Iterator[ProcessCounts]:
             log.warning("%s cannot be read: %s", path, error)
             continue
         pid = int(values.pop((_PID,), 0))
+        values.pop((_BEAT,), None)
         process = path.stem.rpartition("-")[0]
-        yield ProcessCounts(process, pid if _is_held(path) and _exists(pid) else None, values, changed_at)
+        yield ProcessCounts(
+            process, pid if _is_held(path) and _exists(pid) else None, values, changed_at, changed_at.get((_BEAT,))
+        )
 
 
 def _take_file(folder: Path, process: str) -> tuple[int, Path]:

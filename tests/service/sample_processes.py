@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -120,6 +121,49 @@ class NeverCleansUp(Sleeper):
     def cleanup(self) -> None:
         say("cleaning up for ever")
         threading.Event().wait()
+
+
+class StandsStillOnce(Sleeper):
+    """Turns for a moment and stands still at its first start; goes on turning at its second."""
+
+    def run(self) -> None:
+        marker = self.settings.data_dir / "stood still"
+        is_second = marker.exists()
+        marker.touch()
+        part = self.pulse.part()
+        self.ready(pid=os.getpid())
+        while True:
+            time.sleep(self.pulse.pause)
+            if is_second:
+                part.turn()
+
+
+class EndsSlowly(Sleeper):
+    """Takes longer to clean up than it may stand still."""
+
+    stop_seconds = 8.0
+
+    def run(self) -> None:
+        part = self.pulse.part()
+        self.ready(pid=os.getpid())
+        while not self.stopping.wait(self.pulse.pause):
+            part.turn()
+
+    def cleanup(self) -> None:
+        say("cleaning up")
+        time.sleep(2.5)
+        super().cleanup()
+
+
+class TurnsWithoutEnd(AppProcess):
+    """Gives more signs of life than a starter that does not listen leaves room for."""
+
+    def run(self) -> None:
+        part = self.pulse.part()
+        self.pulse.begin()
+        self.pulse.pause = 0.0
+        for _ in range(50_000):
+            part.turn()
 
 
 class LeavesOrphan(Sleeper):

@@ -99,9 +99,13 @@ class Supervised:
     def line(self) -> str:
         return self._out.get(timeout=LIMIT)
 
-    def complaint(self, about: str) -> str:
-        """The next line on standard error that contains a text."""
-        while about not in (line := self._err.get(timeout=LIMIT)):
+    def complaint(self, about: str, limit: float = LIMIT) -> str:
+        """The next line on standard error that contains a text.
+
+        Raises:
+            queue.Empty: No line came for ``limit`` seconds.
+        """
+        while about not in (line := self._err.get(timeout=limit)):
             pass
         return line
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -158,6 +159,31 @@ def test_a_process_that_never_gets_ready_is_replaced(tmp_path: Path):
     with Supervised(sample("Silent"), folder=tmp_path, environment=environment) as server:
         assert "was not ready within 0.2 s" in server.complaint("Silent")
         assert "signal 9" in server.complaint("Silent ended")
+
+
+def test_a_process_that_stands_still_is_killed_and_started_again(tmp_path: Path):
+    environment = {"AUTOGPT_PROCESS_STALL_SECONDS": "1"}
+    with Supervised(sample("First"), sample("StandsStillOnce"), folder=tmp_path, environment=environment) as server:
+        first, still = sorted((server.ready(), server.ready()), key=lambda one: one["ready"])
+        assert server.complaint("stood still") == (
+            f"autogpt-server: StandsStillOnce ({still['pid']}) has stood still for 1 s; killing it"
+        )
+        assert "signal 9" in server.complaint("StandsStillOnce ended")
+        again = server.ready()
+        assert again["ready"] == "StandsStillOnce"
+        # Longer than it may stand still.
+        with pytest.raises(queue.Empty):
+            server.complaint("stood still", limit=3)
+        assert psutil.pid_exists(first["pid"])
+        assert psutil.pid_exists(again["pid"])
+
+
+def test_a_process_that_ends_has_the_time_that_it_gives_itself(tmp_path: Path):
+    environment = {"AUTOGPT_PROCESS_STALL_SECONDS": "1"}
+    with Supervised(sample("EndsSlowly"), folder=tmp_path, environment=environment) as server:
+        os.kill(server.ready()["pid"], signal.SIGTERM)
+        assert "EndsSlowly ended (exit code 0)" in server.complaint("EndsSlowly ended")
+        assert [server.line(), server.line()] == ["cleaning up", "cleanup EndsSlowly"]
 
 
 def test_orphans_that_the_kernel_gives_to_the_supervisor_are_reaped(tmp_path: Path):

@@ -13,7 +13,7 @@ from autogpt_server.data.queue_depth import read_queue_depth
 from autogpt_server.errors import Unavailable
 from autogpt_server.model.ids import DEFAULT_USER_ID
 from autogpt_server.server.deps import ServicesDep
-from autogpt_server.server.process_health import find_problems, living_processes
+from autogpt_server.server.process_health import find_problems, look_at_processes
 from autogpt_server.server.services import Services
 from autogpt_server.server.shapes import ExecutorsPart, Health, Part
 from autogpt_server.server.version import VERSION
@@ -27,16 +27,16 @@ _PATIENCE = 3.0
 @router.get("/health", responses={503: {"model": Health, "description": "A part does not work"}})
 async def get_health(services: ServicesDep, response: Response) -> Health:
     """Look at every part of the server now."""
-    (database, ages), (engine, _), (_, depth), processes = await asyncio.gather(
+    (database, ages), (engine, _), (_, depth), (processes, faults) = await asyncio.gather(
         _look(services.executors.look(), f"{services.database.provider} answers"),
         _look(services.prisma.user.count(where={"id": DEFAULT_USER_ID}), "the query engine answers"),
         _look(asyncio.to_thread(read_queue_depth, services.database), "the queue was counted"),
-        asyncio.to_thread(living_processes, services.settings),
+        asyncio.to_thread(look_at_processes, services.settings),
     )
     executors = _executors(services, database, ages or [])
     is_draining = services.submitter.is_draining
-    is_well = all(part.status == "ok" for part in (database, engine, executors)) and not is_draining
-    problems = find_problems(services.settings, (database, engine, executors), processes, depth)
+    is_well = all(part.status == "ok" for part in (database, engine, executors)) and not faults and not is_draining
+    problems = faults + find_problems(services.settings, (database, engine, executors), processes, depth)
     if is_draining:
         problems.insert(0, "this server is stopping and takes no new executions")
     response.status_code = 200 if is_well else 503
