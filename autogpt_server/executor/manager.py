@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from pydantic import StrictInt
+
 from autogpt_server.blocks.registry import load_registry
 from autogpt_server.data.database import Database
 from autogpt_server.executor.pool import ExecutorPool
@@ -65,9 +67,9 @@ class ExecutionManager(AppService):
         graph_id: str,
         data: dict[str, Any],
         user_id: str = DEFAULT_USER_ID,
-        graph_version: int | None = None,
+        graph_version: StrictInt | None = None,
         idempotency_key: str | None = None,
-        priority: int = 0,
+        priority: StrictInt = 0,
     ) -> dict[str, str]:
         """Accept an execution; when this returns, it is durable.
 

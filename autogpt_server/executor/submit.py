@@ -27,7 +27,7 @@ from autogpt_server.model.check import check_inputs
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.idempotency import check_key, key_in_batch
-from autogpt_server.model.ids import new_id
+from autogpt_server.model.ids import canonical_id, new_id
 from autogpt_server.model.jsonvalue import JsonValueError, plain
 from autogpt_server.model.turns import MAX_PRIORITY, MIN_PRIORITY, lane_of
 from autogpt_server.service.crash_points import crash_point
@@ -132,7 +132,7 @@ class Submitter:
                 )
             ]
 
-        return (await self._submit(Wanted(user_id, graph_id, version), make, 1))[0]
+        return (await self._submit(Wanted(user_id, canonical_id(graph_id), version), make, 1))[0]
 
     async def submit_batch(
         self,
@@ -184,7 +184,7 @@ class Submitter:
                 raise InvalidError("The batch was refused; nothing of it was accepted.", problems[:_MAX_PROBLEMS])
             return new
 
-        accepted = await self._submit(Wanted(user_id, graph_id, version), make, len(inputs))
+        accepted = await self._submit(Wanted(user_id, canonical_id(graph_id), version), make, len(inputs))
         return [execution_id for execution_id, _ in accepted]
 
     async def stop(self, user_id: str, execution_id: str) -> GraphExecution:
@@ -222,6 +222,7 @@ class Submitter:
         return resumed
 
     async def _control(self, request: Callable[[str, str], Reached], user_id: str, execution_id: str) -> GraphExecution:
+        execution_id = canonical_id(execution_id)
         reached = await asyncio.to_thread(request, user_id, execution_id)
         crash_point("stop.committed")
         if reached.ids:
@@ -308,7 +309,8 @@ def checked_inputs(graph: Graph, inputs: dict[str, Any], path: str) -> str:
     try:
         return inputs_text(plain(inputs))
     except JsonValueError as error:
-        raise InvalidError("The inputs cannot be stored.", [Problem(_join(path, error.place), error.reason)]) from None
+        problem = Problem(_join(path, error.place), error.reason, error.fix)
+        raise InvalidError("The inputs cannot be stored.", [problem]) from None
 
 
 def _join(path: str, rest: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol, cast
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from autogpt_server.errors import BlockError, BlockInputError, BlockNotFound
+from autogpt_server.model.ids import canonical_id
 from autogpt_server.model.policy import RetryPolicy
 
 #: The pin that every block has besides its own: the message of a failed execution.
@@ -219,8 +220,9 @@ class BlockRegistry:
         for cls in blocks:
             block = cls()
             for key in (block.name, block.id, *block.aliases):
-                if self._by_key.setdefault(key, block) is not block:
-                    raise ValueError(f"two blocks answer to {key!r}: {self._by_key[key].name} and {block.name}")
+                other = self._by_key.setdefault(canonical_id(key), block)
+                if other is not block:
+                    raise ValueError(f"two blocks answer to {key!r}: {other.name} and {block.name}")
             self._by_name[block.name] = block
 
     def __iter__(self) -> Iterator[Block]:
@@ -228,7 +230,7 @@ class BlockRegistry:
 
     def find(self, key: str) -> Block | None:
         """Return the block of this name, id or alias, or None."""
-        return self._by_key.get(key)
+        return self._by_key.get(key) or self._by_key.get(canonical_id(key))
 
     def get(self, key: str) -> Block:
         """Return the block of this name, id or alias.
@@ -236,7 +238,7 @@ class BlockRegistry:
         Raises:
             BlockNotFound: There is none.
         """
-        block = self._by_key.get(key)
+        block = self.find(key)
         if block is None:
             raise BlockNotFound(key)
         return block

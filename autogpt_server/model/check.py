@@ -203,7 +203,7 @@ class _Checker:
         except ValidationError as error:
             if error.error_count() > _MAX_VALUE_ERRORS:
                 message = f"node {short(node.id)} ({block.name}): {error.error_count():,} values do not fit their pins"
-                yield Problem(f"{place}.input_default", message)
+                yield Problem(f"{place}.input_default", message, f"give values that fit the input of {block.name}")
                 return
             for item in error.errors(include_url=False, include_input=False, include_context=False):
                 where = item["loc"]

@@ -10,8 +10,9 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from autogpt_server.errors import Problem
-from autogpt_server.model.ids import new_id
+from autogpt_server.model.ids import canonical_id, new_id
 from autogpt_server.model.jsonvalue import JsonValueError, plain, storable_text
+from autogpt_server.model.misfits import misfits
 from autogpt_server.model.policy import GraphPolicy, NodePolicy
 from autogpt_server.model.suggestions import short
 
@@ -95,7 +96,7 @@ class Findings:
     problems: list[Problem] = field(default_factory=list[Problem])
     warnings: dict[str, Problem] = field(default_factory=dict[str, Problem])
 
-    def problem(self, path: str, message: str, fix: str | None = None) -> None:
+    def problem(self, path: str, message: str, fix: str) -> None:
         self.problems.append(Problem(path, message, fix))
 
     def warn(self, kind: str, path: str, message: str, fix: str | None = None) -> None:
@@ -112,7 +113,7 @@ def read_graph(raw: Json, place: str, findings: Findings) -> GraphFields:
     fields = GraphFields(
         place=place,
         is_export=is_export,
-        id=reader.text("id") or new_id(),
+        id=reader.id("id") or new_id(),
         version=reader.version(),
         name=reader.text("name") or "Unnamed graph",
         description=reader.text("description"),
@@ -141,7 +142,7 @@ def _read_node(raw: Any, place: str, graph: GraphFields, findings: Findings) -> 
     graph.nodes.append(
         NodeFields(
             place=place,
-            id=reader.text("id") or new_id(),
+            id=reader.id("id") or new_id(),
             block_id=reader.text("block_id"),
             block_name=reader.text("block_name"),
             input_default=reader.object("input_default"),
@@ -166,10 +167,10 @@ def _read_links(items: list[Any], place: str, findings: Findings, *, is_inner: b
         links.append(
             LinkFields(
                 place=path,
-                id=reader.text("id") or new_id(),
-                source_id=reader.text("source_id", required=True),
+                id=reader.id("id") or new_id(),
+                source_id=reader.id("source_id", required=True),
                 source_name=reader.text("source_name", required=True),
-                sink_id=reader.text("sink_id", required=True),
+                sink_id=reader.id("sink_id", required=True),
                 sink_name=reader.text("sink_name", required=True),
                 is_static=reader.flag("is_static", default=False),
                 is_inner=is_inner,
@@ -191,6 +192,9 @@ class _Fields:
             self._findings.problem(_at(self._place, key), "is missing", "every link names both nodes and both pins")
         return self._typed(key, value, str, "", "a text")
 
+    def id(self, key: str, *, required: bool = False) -> str:
+        return canonical_id(self.text(key, required=required))
+
     def flag(self, key: str, *, default: bool) -> bool:
         return self._typed(key, self._raw.get(key), bool, default, "true or false")
 
@@ -201,9 +205,8 @@ class _Fields:
         try:
             return cls.model_validate(self.object("policy"))
         except ValidationError as error:
-            for item in error.errors(include_url=False, include_context=False, include_input=False):
-                steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in item["loc"])
-                self._findings.problem(_at(self._place, "policy") + "".join(steps), item["msg"], _fix(cls, item["loc"]))
+            place = _at(self._place, "policy")
+            self._findings.problems += misfits(error.errors(include_url=False), prefix=place, model=cls)
             return cls()
 
     def version(self) -> int:
@@ -223,13 +226,8 @@ class _Fields:
     def _typed(self, key: str, value: Any, kind: type[T], default: T, wanted: str) -> T:
         if value is None or isinstance(value, kind):
             return default if value is None else value
-        self._findings.problem(_at(self._place, key), f"is {_kind(value)}, but must be {wanted}")
+        self._findings.problem(_at(self._place, key), f"is {_kind(value)}, but must be {wanted}", f"give {wanted}")
         return default
-
-
-def _fix(cls: type[BaseModel], loc: tuple[int | str, ...]) -> str | None:
-    known = ", ".join(cls.model_fields)
-    return None if loc and loc[0] in cls.model_fields else f"a policy here may have: {known}"
 
 
 def _clean_object(raw: Json, place: str, findings: Findings) -> Json:
@@ -247,7 +245,7 @@ def _checked(read: Callable[[], Any], key: str, place: str, findings: Findings) 
         return read()
     except JsonValueError as error:
         error = error.inside(key)
-        findings.problem(_at(place, error.place), error.reason)
+        findings.problem(_at(place, error.place), error.reason, error.fix)
         return None
 
 
@@ -256,7 +254,7 @@ def _list(raw: Json, key: str, place: str, findings: Findings, *, required: bool
     if isinstance(value, list):
         return cast(list[Any], value)
     if value is not None:
-        findings.problem(_at(place, key), f"is {_kind(value)}, but must be a list")
+        findings.problem(_at(place, key), f"is {_kind(value)}, but must be a list", "give a list")
     elif required:
         findings.problem(_at(place, key), "is missing", "a graph has a list of nodes and a list of links")
     return []

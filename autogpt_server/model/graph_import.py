@@ -14,7 +14,7 @@ from autogpt_server.model.block import ERROR_PIN, EXECUTOR_BLOCK, Block, BlockRe
 from autogpt_server.model.check import Limits, Places, check_graph
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.graph_document import Findings, GraphFields, LinkFields, NodeFields, read_graph
-from autogpt_server.model.ids import new_id
+from autogpt_server.model.ids import canonical_id, new_id
 from autogpt_server.model.pin_types import PinType
 from autogpt_server.model.pins import base_name
 from autogpt_server.model.suggestions import short
@@ -79,7 +79,7 @@ def _unwrap(document: Any, findings: Findings) -> tuple[dict[str, Any], str]:
         if isinstance(inner, dict):
             return cast(dict[str, Any], inner), "graph"
     fix = 'send {"nodes": [...], "links": [...]} or {"graph": {...}}'
-    findings.problem("", "the document holds no graph", fix)
+    findings.problem("graph", "the document holds no graph", fix)
     return {}, ""
 
 
@@ -98,7 +98,7 @@ def _stop_at(findings: Findings) -> None:
         return
     shown = problems[:MAX_PROBLEMS]
     if len(problems) > len(shown):
-        shown.append(Problem("", f"and {len(problems) - len(shown):,} more problems"))
+        shown.append(Problem("graph", f"and {len(problems) - len(shown):,} more problems", "mend those above first"))
     raise InvalidError("The graph was refused.", shown)
 
 
@@ -108,13 +108,13 @@ def _read_sub_graphs(raw: dict[str, Any], place: str, findings: Findings) -> lis
         return []
     path = _at(place, "sub_graphs")
     if not isinstance(value, list):
-        findings.problem(path, "must be a list of graphs")
+        findings.problem(path, "must be a list of graphs", "give a list")
         return []
     found: list[GraphFields] = []
     for i, item in enumerate(cast(list[Any], value)):
         here = f"{path}[{i}]"
         if not isinstance(item, dict):
-            findings.problem(here, "is no graph")
+            findings.problem(here, "is no graph", "give an object with nodes and links")
         elif cast(dict[str, Any], item).get("sub_graphs"):
             findings.problem(f"{here}.sub_graphs", "sub-graphs hold no others", "list all of them in the outer graph")
         else:
@@ -223,7 +223,7 @@ class _Defaults:
     def read(self, node: NodeFields, block: Block) -> dict[str, Any]:
         """Return the defaults that this block takes; only from exports are others dropped."""
         defaults = node.input_default
-        if _executes(block) and str(defaults.get(_GRAPH_PIN)) in self.graph_ids:
+        if _executes(block) and canonical_id(str(defaults.get(_GRAPH_PIN))) in self.graph_ids:
             defaults = {pin: value for pin, value in defaults.items() if pin != _VERSION_PIN}
         if not self.is_export:
             return defaults
@@ -274,7 +274,7 @@ def _renew_graph(graph: Graph, graph_ids: dict[str, str]) -> Graph:
     nodes: list[Node] = []
     for node in graph.nodes:
         values = node.input_default
-        executed = str(values.get(_GRAPH_PIN)) if node.block_name == EXECUTOR_BLOCK else ""
+        executed = canonical_id(str(values.get(_GRAPH_PIN))) if node.block_name == EXECUTOR_BLOCK else ""
         if executed in graph_ids:
             values = {**values, _GRAPH_PIN: graph_ids[executed]}
         nodes.append(node.model_copy(update={"id": node_ids[node.id], "input_default": values}))

@@ -12,10 +12,16 @@ _SEPARATOR = "\x1f"
 
 def check_key(key: str) -> None:
     """Raise InvalidError where a key is none."""
-    if not key or len(key) > MAX_KEY or not key.isprintable():
-        fix = f"send 1 to {MAX_KEY} characters, a UUID for example"
-        problem = Problem("Idempotency-Key", "must be printable text", fix)
-        raise InvalidError("The idempotency key was refused.", [problem])
+    if not key:
+        reason = "is empty"
+    elif len(key) > MAX_KEY:
+        reason = f"has {len(key):,} characters, the limit is {MAX_KEY}"
+    elif not key.isprintable():
+        reason = "holds characters that cannot be printed"
+    else:
+        return
+    problem = Problem("Idempotency-Key", reason, f"send 1 to {MAX_KEY} printable characters, a UUID for example")
+    raise InvalidError("The idempotency key was refused.", [problem])
 
 
 def key_in_batch(key: str, place: int) -> str:

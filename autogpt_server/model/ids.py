@@ -31,6 +31,11 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
+def canonical_id(text: str) -> str:
+    """Give a UUID in lower case, in which all of them are kept; any other text as it is."""
+    return text.lower() if is_uuid(text) else text
+
+
 def node_execution_id(execution_id: str, ordinal: int) -> str:
     """Name a node execution by its execution and by the how-manieth it was opened there, from 0."""
     return f"{execution_id}.{ordinal}"

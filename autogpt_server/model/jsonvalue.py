@@ -24,19 +24,20 @@ _MAX_BITS = 14_000
 
 
 class JsonValueError(ValueError):
-    """A value that cannot be stored, with the place inside it, like ``[3].name``."""
+    """A value that cannot be stored, with the place inside it, like ``[3].name``, and how to mend it."""
 
-    def __init__(self, place: str, reason: str) -> None:
-        super().__init__(place, reason)
-        self.place, self.reason = place, reason
+    def __init__(self, place: str, reason: str, fix: str) -> None:
+        super().__init__(place, reason, fix)
+        self.place, self.reason, self.fix = place, reason, fix
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.reason}" if self.place else self.reason
+        told = f"{self.reason}; {self.fix}"
+        return f"{self.place}: {told}" if self.place else told
 
     def inside(self, step: str) -> JsonValueError:
         """Return the same error as seen from one level further out."""
         dot = "." if self.place and not self.place.startswith("[") else ""
-        return JsonValueError(f"{step}{dot}{self.place}"[:_MAX_PLACE], self.reason)
+        return JsonValueError(f"{step}{dot}{self.place}"[:_MAX_PLACE], self.reason, self.fix)
 
 
 def plain(value: Any) -> Any:
@@ -52,7 +53,7 @@ def _plain(value: Any, depth: int) -> Any:
     if value is None or value is True or value is False:
         return value
     if depth > MAX_DEPTH:
-        raise JsonValueError("", f"nested deeper than {MAX_DEPTH} levels")
+        raise JsonValueError("", f"nested deeper than {MAX_DEPTH} levels", f"stay below {MAX_DEPTH} levels")
     match value:
         case str():
             return _plain_text(value)
@@ -71,7 +72,7 @@ def _plain_object(value: dict[Any, Any], depth: int) -> dict[str, Any]:
     for key, item in value.items():
         name = _plain_key(key)
         if name in out:
-            raise JsonValueError("", f"has the key {name[:_MAX_PLACE]} twice")
+            raise JsonValueError("", f"has the key {name[:_MAX_PLACE]} twice", "rename one of them")
         try:
             out[name] = _plain(item, depth + 1)
         except JsonValueError as error:
@@ -99,18 +100,18 @@ def _plain_key(key: Any) -> str:
         case int() | float():
             return str(_plain_number(key))
         case _:
-            raise JsonValueError("", f"a {type(key).__name__} cannot be a key of a JSON object")
+            raise JsonValueError("", f"a {type(key).__name__} cannot be a key of a JSON object", "use texts as keys")
 
 
 def _plain_text(text: str) -> str:
     if "\0" in text:
-        raise JsonValueError("", "holds a NUL character, which PostgreSQL cannot store; remove it")
+        raise JsonValueError("", "holds a NUL character, which PostgreSQL cannot store", "remove it")
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise JsonValueError(
-                "", f"holds a lone surrogate at character {error.start}; it is no Unicode text"
+                "", f"holds a lone surrogate at character {error.start}; it is no Unicode text", "remove it"
             ) from None
     return text if type(text) is str else str.__str__(text)
 
@@ -118,10 +119,11 @@ def _plain_text(text: str) -> str:
 def _plain_number(value: int | float) -> int | float:
     if isinstance(value, int):
         if value.bit_length() > _MAX_BITS:
-            raise JsonValueError("", "is an integer of more than 4,200 digits, which JSON readers refuse")
+            message = "is an integer of more than 4,200 digits, which JSON readers refuse"
+            raise JsonValueError("", message, "give it as a text")
         return int(value)
     if not math.isfinite(value):
-        raise JsonValueError("", f"{value} is no JSON number")
+        raise JsonValueError("", f"{value} is no JSON number", "give null or a text instead")
     return float(value)
 
 
@@ -129,7 +131,8 @@ def _converted(value: Any) -> Any:
     try:
         return pydantic_core.to_jsonable_python(value, inf_nan_mode="constants")
     except (ValueError, RecursionError) as error:
-        raise JsonValueError("", f"a {type(value).__name__} has no JSON form") from error
+        message = f"a {type(value).__name__} has no JSON form"
+        raise JsonValueError("", message, "give texts, numbers, lists or objects") from error
 
 
 def is_same(one: Any, other: Any) -> bool:

@@ -22,7 +22,7 @@ from autogpt_server.model.block import ERROR_PIN, Block
 from autogpt_server.model.execution import Outputs
 from autogpt_server.model.ids import new_id, node_execution_id
 from autogpt_server.model.jsonvalue import dumps, loads
-from autogpt_server.server.problems import invalid_input
+from autogpt_server.model.misfits import invalid_input
 from autogpt_server.service.child import ProcessEnded, describe_exit
 from autogpt_server.service.process import AppProcess
 from autogpt_server.service.run_folder import open_run_folder
@@ -58,7 +58,7 @@ class BlockCalls:
         try:
             block.Input.model_validate(inputs)
         except ValidationError as error:
-            raise invalid_input(f"The inputs do not fit {block.name}.", error) from None
+            raise invalid_input(f"The inputs do not fit {block.name}.", error, block.Input) from None
         call = BlockCall(self._settings, user_id, block.name, inputs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, _run_apart, call)
 

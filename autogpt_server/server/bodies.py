@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.model.jsonvalue import MAX_DEPTH, JsonValueError, loads, plain
-from autogpt_server.server.problems import invalid_input
+from autogpt_server.model.misfits import invalid_input
 
 #: Bytes up to which a body is read on the event loop, in a few milliseconds at most; longer ones go to a thread.
 INLINE_BYTES = 16 * 1024
@@ -62,7 +62,7 @@ def parse_json(raw: bytes) -> Any:
     try:
         return plain(loads(raw))
     except JsonValueError as error:
-        raise _refused(Problem(error.place or _BODY, error.reason)) from None
+        raise _refused(Problem(error.place or _BODY, error.reason, error.fix)) from None
     except ValueError as error:
         raise _refused(_explain(raw, str(error))) from None
 
@@ -76,7 +76,7 @@ def parse_model(cls: type[M], document: dict[str, Any]) -> M:
     try:
         return cls.model_validate(document)
     except ValidationError as error:
-        raise invalid_input("The body was refused.", error) from None
+        raise invalid_input("The body was refused.", error, cls) from None
 
 
 def documented(schema: dict[str, Any] | type[BaseModel], *, required: bool = True) -> dict[str, Any]:
@@ -101,10 +101,10 @@ def _explain(raw: bytes, reason: str) -> Problem:
     except UnicodeDecodeError as error:
         return Problem(_BODY, f"is not UTF-8: byte {error.start} is wrong", "send UTF-8")
     except JsonValueError as error:
-        return Problem(error.place or _BODY, error.reason)
+        return Problem(error.place or _BODY, error.reason, error.fix)
     except (ValueError, RecursionError):
         pass
-    return Problem(_BODY, f"is not JSON: {reason}")
+    return Problem(_BODY, f"is not JSON: {reason}", "send JSON (RFC 8259)")
 
 
 def _refused(problem: Problem) -> InvalidError:

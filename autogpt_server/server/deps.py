@@ -12,8 +12,10 @@ from starlette.types import Scope
 
 from autogpt_server.data.pages import decode_cursor
 from autogpt_server.errors import InvalidError
-from autogpt_server.model.ids import DEFAULT_USER_ID, is_uuid
+from autogpt_server.model.ids import DEFAULT_USER_ID, canonical_id, is_uuid
 from autogpt_server.model.jsonvalue import JsonValueError, plain
+from autogpt_server.model.misfits import FIX
+from autogpt_server.model.suggestions import short
 from autogpt_server.model.turns import MAX_PRIORITY, MIN_PRIORITY
 from autogpt_server.server.services import Services
 
@@ -21,8 +23,6 @@ from autogpt_server.server.services import Services
 MAX_PAGE = 500
 #: Greatest integer that a column holds.
 MAX_INT = 2**31 - 1
-
-_SHOWN = 80
 
 
 def services_of(app: Starlette) -> Services:
@@ -47,9 +47,9 @@ async def _user_id(request: Request) -> str:
 
 def _check_uuid(text: str) -> str:
     if is_uuid(text):
-        return text
-    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    raise PydanticCustomError("uuid", "{shown} is no UUID", {"shown": repr(shown)})
+        return canonical_id(text)
+    fix = "write it with its dashes, like 01234567-89ab-7cde-8f01-23456789abcd"
+    raise PydanticCustomError("uuid", "{shown} is no UUID", {"shown": repr(short(text)), FIX: fix})
 
 
 def _check_cursor(text: str) -> str:
@@ -61,7 +61,8 @@ def _check_cursor(text: str) -> str:
     parts = cast(list[Any], position if isinstance(position, list) else [position])
     if all(isinstance(part, str) or (type(part) is int and abs(part) <= MAX_INT) for part in parts):
         return text
-    raise PydanticCustomError("cursor", "it is not a cursor of this list; use next_cursor of the page before")
+    fix = "use next_cursor of the page before, or leave it out"
+    raise PydanticCustomError("cursor", "it is not a cursor of this list", {FIX: fix})
 
 
 _UUID_FORMAT = {"format": "uuid"}

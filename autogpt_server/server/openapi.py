@@ -20,7 +20,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 _DESCRIPTION = """Build graphs of blocks, execute them, and see what happened.
 
-Lists page: follow `next_cursor` with `?cursor=`.  Times are ISO 8601 in UTC.  Every error is answered with
+Lists page: follow `next_cursor` with `?cursor=`.  Times are ISO 8601 in UTC.  UUIDs are read in any case and answered
+in lower case.  Query parameters and fields that are not known are refused.  Every error is answered with
 `application/problem+json`; branch on its `type`, which never changes:
 
 {kinds}

@@ -6,14 +6,13 @@ The one place where HTTP codes of errors stand.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,6 +28,7 @@ from autogpt_server.errors import (
 )
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import dumps, storable_text
+from autogpt_server.model.misfits import misfits
 
 log = logging.getLogger(__name__)
 
@@ -93,22 +93,6 @@ def problem_response(
         "errors": [_listed(problem) for problem in errors[:MAX_PROBLEMS]],
     }
     return Response(dumps(body), kind.status, headers, MEDIA_TYPE)
-
-
-def problems_of(errors: Iterable[Mapping[str, Any]], prefix: str = "") -> list[Problem]:
-    """Turn pydantic's errors into ours; the path names the place as its author wrote it, ``inputs[3].name``."""
-    problems: list[Problem] = []
-    for error in errors:
-        path = prefix
-        for step in error["loc"]:
-            path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
-        problems.append(Problem(path or "body", str(error["msg"])))
-    return problems
-
-
-def invalid_input(message: str, error: ValidationError) -> InvalidError:
-    """Refuse what a pydantic model refused, naming every place."""
-    return InvalidError(message, problems_of(error.errors(include_url=False, include_context=False)))
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -180,7 +164,7 @@ def _on_bad_parameters(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # The first step of a place says where it stands (query, path, header); its name is enough.
     found = cast(Sequence[dict[str, Any]], error.errors())
-    problems = problems_of({**one, "loc": one["loc"][1:]} for one in found)
+    problems = misfits({**one, "loc": one["loc"][1:]} for one in found)
     return problem_response(INVALID, "The request was refused.", problems)
 
 

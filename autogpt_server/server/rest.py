@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.responses import RedirectResponse
 
 from autogpt_server.server.api import blocks, executions, graphs, health, metrics
 from autogpt_server.server.body_limit import BodyLimit
 from autogpt_server.server.doorkeeper import Doorkeeper
+from autogpt_server.server.known_parameters import refuse_unknown_parameters
 from autogpt_server.server.openapi import PROBLEMS, describe
 from autogpt_server.server.problems import LastResort, add_handlers
 from autogpt_server.server.quick_lane.application import Application
@@ -51,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Doorkeeper, host=settings.host)
     app.add_middleware(LastResort)
 
-    api = APIRouter(prefix="/api", responses=PROBLEMS)
+    api = APIRouter(prefix="/api", responses=PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)])
     for part in (blocks, graphs, executions, health, metrics):
         api.include_router(part.router)
     app.include_router(api)

@@ -267,7 +267,7 @@ class TestBadShape:
             *("policy.timeout_seconds", "policy.max_concurrent", "nodes[0].policy.retry.attempts"),
             *("nodes[0].policy.retry.errors[0]", "nodes[0].policy.timeout_seconds", "nodes[1].policy"),
         }
-        assert found["policy.max_concurrent"] == "a policy here may have: timeout_seconds, max_concurrent_executions"
+        assert found["policy.max_concurrent"] == "did you mean 'max_concurrent_executions'?"
 
     def test_a_graph_without_nodes_is_told(self) -> None:
         assert [p.path for p in refused({})] == ["nodes"]

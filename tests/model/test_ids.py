@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from autogpt_server.model.ids import DEFAULT_USER_ID, is_uuid, new_id, node_execution_id
+from autogpt_server.model.ids import DEFAULT_USER_ID, canonical_id, is_uuid, new_id, node_execution_id
 
 
 def test_new_ids_are_version_7_and_sort_by_age() -> None:
@@ -22,6 +22,11 @@ def test_new_ids_are_version_7_and_sort_by_age() -> None:
 )
 def test_uuids_of_any_version_are_uuids(text: str) -> None:
     assert is_uuid(text)
+
+
+def test_uuids_are_kept_in_lower_case_and_other_texts_as_they_are() -> None:
+    assert canonical_id(DEFAULT_USER_ID.upper()) == DEFAULT_USER_ID
+    assert canonical_id("ValueBlock") == "ValueBlock"
 
 
 @pytest.mark.parametrize(

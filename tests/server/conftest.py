@@ -61,6 +61,10 @@ class Api:
         if status >= 400:
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["status"] == status
+        if status == 422:
+            for error in answer.json()["errors"]:
+                assert error["path"] and error["message"] and error.get("fix"), error
+            assert answer.json()["errors"]
         return answer.json() if answer.content else None
 
     async def refusal(self, method: str, path: str, status: int = 422, **more: Any) -> tuple[str, str]:

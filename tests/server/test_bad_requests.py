@@ -104,6 +104,136 @@ async def test_versions_that_cannot_be_are_refused_by_name(api: Api, version: st
     assert (await api.refusal("POST", f"/graphs/{graph_id}/execute?version={version}"))[0] == "version"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "name", "fix"),
+    [
+        ("GET", "/graphs?limt=5", "limt", "did you mean 'limit'?"),
+        ("GET", "/blocks?limit=5&Cursor=x", "Cursor", "did you mean 'cursor'?"),
+        ("GET", "/executions?offset=3", "offset", "there is: cursor, limit"),
+        ("POST", "/graphs/{id}/execute?verison=2", "verison", "did you mean 'version'?"),
+        ("POST", "/graphs/{id}/execute?", "", ""),
+        ("POST", "/graphs/{id}/execute/batch?prio=1", "prio", "did you mean 'priority'?"),
+        ("GET", "/executions/{id}/events?aftr=5", "aftr", "did you mean 'after'?"),
+        ("POST", "/executions/{id}/stop?force=1", "force", "remove it"),
+        ("POST", "/graphs?new_id=1", "new_id", "did you mean 'new_ids'?"),
+        ("GET", "/health?x=", "x", "remove it"),
+        ("GET", "/graphs?limit=5&limit=6", "limit", "give it once"),
+    ],
+)
+async def test_query_parameters_that_nothing_reads_are_refused_by_name(
+    api: Api, method: str, path: str, name: str, fix: str
+):
+    path = path.format(id=await api.stored())
+    if not name:
+        await api.call(method, path, 202)
+        return
+    problem = await api.call(method, path, 422, json={"inputs": [{}]} if method == "POST" else None)
+    assert [(error["path"], error["fix"]) for error in problem["errors"]] == [(name, fix)]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "place", "fix"),
+    [
+        ("POST", "/graphs/{id}/execute/batch", {"inputs": [{}], "imputs": []}, "imputs", "did you mean 'inputs'?"),
+        ("PUT", "/graphs/{id}/versions/active", {"active_graph_version": 1, "x": 1}, "x", "there is: active"),
+        ("POST", "/executions/{id}/rerun", {"input": {}}, "input", "did you mean 'inputs'?"),
+        ("POST", "/blocks/WriteFileBlock/execute", {"path": "a", "content": "", "contnt": ""}, "contnt", "'content'"),
+    ],
+)
+async def test_fields_that_nothing_reads_are_refused_by_name(
+    api: Api, method: str, path: str, body: Any, place: str, fix: str
+):
+    problem = await api.call(method, path.format(id=await api.stored()), 422, json=body)
+    assert [error["path"] for error in problem["errors"]] == [place]
+    assert problem["errors"][0]["message"] == "is unknown" and fix in problem["errors"][0]["fix"]
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "message", "fix"),
+    [
+        ("/graphs?limit=501", "limit", 'is "501", but must be at most 500', "give at most 500"),
+        ("/graphs?limit=x", "limit", 'is "x", but must be a whole number', "give a whole number"),
+        ("/graphs/1", "graph_id", "'1' is no UUID", "write it with its dashes, like 01234567-89ab-"),
+        ("/executions?cursor=!", "cursor", "it is not a cursor of this list", "use next_cursor of the page before"),
+    ],
+)
+async def test_a_bad_parameter_is_told_with_what_to_send_instead(
+    api: Api, path: str, place: str, message: str, fix: str
+):
+    (error,) = (await api.call("GET", path, 422))["errors"]
+    assert (error["path"], error["message"]) == (place, message)
+    assert error["fix"].startswith(fix)
+
+
+@pytest.mark.parametrize("value", ["101", "-101", "x", "1.5", "", "true"])
+async def test_a_priority_out_of_its_range_is_refused_with_a_fix(api: Api, value: str):
+    graph_id = await api.stored()
+    for path in (f"/graphs/{graph_id}/execute", f"/graphs/{graph_id}/execute/batch", f"/executions/{new_id()}/rerun"):
+        assert (await api.refusal("POST", f"{path}?priority={value}", json={}))[0] == "priority"
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [("", "is empty"), ("k" * 256, "has 256 characters, the limit is 255"), ("a\tb", "cannot be printed")],
+)
+async def test_a_bad_idempotency_key_is_refused_with_the_reason(api: Api, key: str, message: str):
+    path = f"/graphs/{await api.stored()}/execute"
+    place, told = await api.refusal("POST", path, json={}, headers={"Idempotency-Key": key})
+    assert place == "Idempotency-Key" and message in told
+
+
+@pytest.mark.parametrize("seen", ["x", "-1", "1.5", "9" * 30])
+async def test_a_bad_position_of_events_is_refused_by_name(api: Api, seen: str):
+    path = f"/executions/{new_id()}/events"
+    assert (await api.refusal("GET", path, headers={"Last-Event-ID": seen}))[0] == "last-event-id"
+    assert (await api.refusal("GET", f"{path}?after={seen}"))[0] == "after"
+
+
+@pytest.mark.parametrize("wrong", [True, "3", 1.5, [1], {}, 0, 2**31])
+async def test_what_is_no_whole_number_is_none_in_any_body(api: Api, wrong: Any):
+    graph_id = await api.stored()
+    body = {"active_graph_version": wrong}
+    assert (await api.refusal("PUT", f"/graphs/{graph_id}/versions/active", json=body))[0] == "active_graph_version"
+    body = {"graph_version": wrong}
+    assert (await api.refusal("POST", f"/executions/{new_id()}/rerun", json=body))[0] == "graph_version"
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong"),
+    [("policy.timeout_seconds", wrong) for wrong in (True, "60", 0, -1, 1e12, [1])]
+    + [("policy.max_concurrent_executions", wrong) for wrong in (True, "3", 0, 1.5)]
+    + [("nodes[0].policy.timeout_seconds", wrong) for wrong in (True, "60")]
+    + [
+        (f"nodes[0].policy.retry.{name}", wrong)
+        for name in ("attempts", "delay_seconds", "factor", "max_delay_seconds", "jitter")
+        for wrong in (True, "3", -1, None)
+    ],
+)
+async def test_a_policy_takes_no_text_and_no_boolean_for_a_number(api: Api, place: str, wrong: Any):
+    graph = api.graph()
+    part = graph["nodes"][0] if place.startswith("nodes") else graph
+    *names, last = place.removeprefix("nodes[0].").split(".")
+    for name in names:
+        part[name] = part.get(name) or {}
+        part = part[name]
+        if name == "retry":
+            part["attempts"] = 2
+    part[last] = wrong
+    found, message = await api.refusal("POST", "/graphs", json=graph)
+    assert found == place and "must be" in message
+
+
+async def test_errors_of_a_retry_policy_are_a_list(api: Api):
+    graph = api.graph()
+    graph["nodes"][0]["policy"] = {"retry": {"attempts": 2, "errors": "x"}, "retries": 3}
+    problem = await api.call("POST", "/graphs", 422, json=graph)
+    told = [(error["path"], error["message"], error["fix"]) for error in problem["errors"]]
+    assert told == [
+        ("nodes[0].policy.retry.errors", 'is "x", but must be a list', "give a list"),
+        ("nodes[0].policy.retries", "is unknown", "did you mean 'retry'?"),
+    ]
+
+
 @pytest.mark.parametrize("limit", ["0", "501", "-1", "x", "", "9" * 30])
 async def test_limits_of_pages_that_cannot_be_are_refused_by_name(api: Api, limit: str):
     for path in ("/graphs", "/executions", "/blocks"):

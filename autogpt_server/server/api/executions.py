@@ -6,10 +6,11 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from autogpt_server.executor.rerun import RerunRequest
+from autogpt_server.model.ids import canonical_id
 from autogpt_server.server import event_stream
 from autogpt_server.server.bodies import InputsBody, documented, parse_model
 from autogpt_server.server.deps import (
@@ -36,9 +37,11 @@ class Rerun(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    from_node_id: str | None = Field(default=None, description="Runs again, with everything that it leads to.")
+    from_node_id: Annotated[str, AfterValidator(canonical_id)] | None = Field(
+        default=None, description="Runs again, with everything that it leads to."
+    )
     inputs: dict[str, Any] | None = Field(default=None, description="By default those of the execution.")
-    graph_version: Annotated[int, Field(ge=1, le=MAX_INT)] | None = Field(
+    graph_version: Annotated[int, Field(ge=1, le=MAX_INT, strict=True)] | None = Field(
         default=None, description="By default that of the execution."
     )
 

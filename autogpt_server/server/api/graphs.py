@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Response
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from autogpt_server.data import graphs
 from autogpt_server.data.graphs import GraphSummary
@@ -15,6 +15,7 @@ from autogpt_server.executor.submit import MAX_BATCH
 from autogpt_server.model import check
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.graph_import import ParsedGraph, parse_graph
+from autogpt_server.model.ids import canonical_id
 from autogpt_server.server.bodies import InputsBody, JsonBody, ObjectBody, documented, parse_model
 from autogpt_server.server.deps import (
     MAX_INT,
@@ -63,6 +64,8 @@ _GRAPH_BODY = documented(
 class ActiveVersion(BaseModel):
     """Which version of a graph is executed when none is named."""
 
+    model_config = ConfigDict(extra="forbid")
+
     active_graph_version: Annotated[
         int,
         Field(ge=1, le=MAX_INT, strict=True, validation_alias=AliasChoices("active_graph_version", "version")),
@@ -71,6 +74,8 @@ class ActiveVersion(BaseModel):
 
 class Batch(BaseModel):
     """Inputs of many executions."""
+
+    model_config = ConfigDict(extra="forbid")
 
     inputs: Annotated[list[dict[str, Any]], Field(description=f"One object per execution, at most {MAX_BATCH:,}.")]
 
@@ -231,7 +236,8 @@ def _with_id(document: dict[str, Any], graph_id: str) -> dict[str, Any]:
         graph, place = cast(dict[str, Any], inner), "graph.id"
     else:
         graph, place = document, "id"
-    if graph.get("id") not in (None, graph_id):
+    given = graph.get("id")
+    if given is not None and canonical_id(str(given)) != graph_id:
         problem = Problem(place, f"differs from the id in the address, {graph_id}", "leave it out, or POST the graph")
         raise InvalidError("The graph was refused.", [problem])
     return {**graph, "id": graph_id}

@@ -8,7 +8,7 @@ from typing import ClassVar
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from autogpt_server.model.ids import is_uuid
+from autogpt_server.model.ids import canonical_id, is_uuid
 from autogpt_server.model.jsonvalue import dumps
 from autogpt_server.server.bodies import parse_inputs
 from autogpt_server.server.deps import services_of, user_of
@@ -34,7 +34,7 @@ class Executing:
         graph_id = path[len(_PREFIX) : -len(_SUFFIX)]
         if scope["method"] != "POST" or scope["query_string"] or not is_uuid(graph_id):
             return None
-        return cls(graph_id, dict(scope["headers"]))
+        return cls(canonical_id(graph_id), dict(scope["headers"]))
 
     async def answer(self, app: Starlette, scope: Scope, receive: Receive) -> ASGIApp | None:
         """Give the answer; None when the client has gone before the end of its request."""

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
-from autogpt_server.model.ids import is_uuid
+from autogpt_server.model.ids import canonical_id, is_uuid
 from autogpt_server.server.deps import services_of, user_of
 from autogpt_server.server.event_stream import follow
 from autogpt_server.server.events import BEGINNING
@@ -41,7 +41,7 @@ class Following:
         query, position = _AFTER.fullmatch(scope["query_string"]), headers.get(b"last-event-id")
         if query is None or not is_uuid(execution_id) or not (position is None or _POSITION.fullmatch(position)):
             return None
-        return cls(execution_id, int(position or query[1] or BEGINNING), headers)
+        return cls(canonical_id(execution_id), int(position or query[1] or BEGINNING), headers)
 
     async def answer(self, app: Starlette, scope: Scope, receive: Receive) -> Response:
         del receive

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from autogpt_server.model.ids import is_uuid
+from autogpt_server.model.ids import canonical_id, is_uuid
 from autogpt_server.model.jsonvalue import dumps
+from autogpt_server.model.misfits import FIX, misfits
 from autogpt_server.server.deps import MAX_INT
 from autogpt_server.server.feed import Entry
-from autogpt_server.server.problems import problems_of
 
 #: What clients send, and the method of the answer to each.
 SUBSCRIBE, UNSUBSCRIBE = "subscribe", "unsubscribe"
@@ -37,8 +38,8 @@ class Message(BaseModel):
 
 def _check_uuid(text: str) -> str:
     if not is_uuid(text):
-        raise ValueError("it is no UUID")
-    return text
+        raise PydanticCustomError("uuid", "it is no UUID", {FIX: "write it with its dashes"})
+    return canonical_id(text)
 
 
 _Id = Annotated[str, AfterValidator(_check_uuid)]
@@ -56,9 +57,11 @@ class Channel(BaseModel):
     @model_validator(mode="after")
     def _one(self) -> Channel:
         if (self.graph_id is None) == (self.execution_id is None):
-            raise ValueError("give either graph_id or execution_id")
+            fix = "name one graph or one execution"
+            raise PydanticCustomError("channel", "give either graph_id or execution_id", {FIX: fix})
         if self.after is not None and self.execution_id is None:
-            raise ValueError("after goes with execution_id only: every execution of a graph has its own sequence")
+            reason = "after goes with execution_id only: every execution of a graph has its own sequence"
+            raise PydanticCustomError("after", reason, {FIX: "leave it out"})
         return self
 
     @property
@@ -76,7 +79,9 @@ def parse_message(text: str) -> tuple[str, Channel]:
     try:
         message = Message.model_validate_json(text)
     except ValidationError as error:
-        raise BadMessage(ERROR, f'Send JSON like {{"method": "subscribe", "data": {{…}}}}: {_first(error)}') from None
+        raise BadMessage(
+            ERROR, f'Send JSON like {{"method": "subscribe", "data": {{…}}}}: {_first(error, Message)}'
+        ) from None
     if message.method not in (SUBSCRIBE, UNSUBSCRIBE):
         raise BadMessage(ERROR, "Message type is not processed by the server")
     if message.data is None:
@@ -85,7 +90,7 @@ def parse_message(text: str) -> tuple[str, Channel]:
     try:
         return message.method, Channel.model_validate(message.data)
     except ValidationError as error:
-        raise BadMessage(message.method, _first(error)) from None
+        raise BadMessage(message.method, _first(error, Channel)) from None
 
 
 def answer(method: str, channel: str) -> str:
@@ -105,6 +110,5 @@ def execution_event(channel: str, entry: Entry) -> str:
     return f'{{"method":"{EXECUTION_EVENT}","channel":"{channel}",{after}"data":{entry.data}}}'
 
 
-def _first(error: ValidationError) -> str:
-    problem = problems_of(error.errors())[0]
-    return f"{problem.path}: {problem.message}"
+def _first(error: ValidationError, model: type[BaseModel]) -> str:
+    return str(misfits(error.errors(include_url=False), model=model)[0])
