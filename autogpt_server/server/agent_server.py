@@ -11,6 +11,7 @@ from types import FrameType
 
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.server.counted_requests import CountedRequests
+from autogpt_server.server.malformed import ProblemProtocol
 from autogpt_server.server.rest import create_app
 from autogpt_server.server.submission_spans import SubmissionSpans
 from autogpt_server.service.http_server import HttpServer
@@ -48,7 +49,8 @@ class AgentServer(AppProcess):
 
         sender = open_sender(self.settings)
         submissions = None if sender is None else SubmissionSpans(sender)
-        with HttpServer(CountedRequests(app, submissions), listener, open_app, lifespan.aclose, self.pulse) as server:
+        counted = CountedRequests(app, submissions)
+        with HttpServer(counted, listener, open_app, lifespan.aclose, self.pulse, ProblemProtocol) as server:
             _on_drain(lambda: app.state.services.submitter.stop_accepting())
             self.ready(host=host, port=port)
             log.info("%s answers on %s:%d", self.name, host, port)

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from autogpt_server.server.events import EventStreams
 from autogpt_server.server.feed import Entry
+from autogpt_server.server.presence import wait_for_disconnect
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(self._send_all(send))
-        listening = asyncio.create_task(_wait_for_disconnect(receive))
+        listening = asyncio.create_task(wait_for_disconnect(receive))
         try:
             await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -101,11 +102,6 @@ class EventStream(Response):
 async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
     async with asyncio.timeout(_SEND_SECONDS):
         await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _texts(entries: Sequence[Entry]) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autogpt_server.errors import (
@@ -37,6 +38,8 @@ MEDIA_TYPE = "application/problem+json"
 MAX_PROBLEMS = 100
 #: Seconds after which a client may ask again when something is away.
 _RETRY_AFTER = 1
+#: What nginx calls it when the client did not wait for the answer.
+_CLIENT_GONE = 499
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Kind:
         return f"urn:autogpt:problem:{self.slug}"
 
 
+MALFORMED = Kind(400, "malformed", "Not HTTP")
 FORBIDDEN = Kind(403, "forbidden", "Not allowed")
 INVALID = Kind(422, "invalid", "Input refused")
 TOO_LARGE = Kind(413, "too-large", "Body too large")
@@ -75,7 +79,7 @@ BY_STATUS = {
     422: INVALID,
 }
 
-KINDS = (*(kind for _, kind in BY_ERROR), *BY_STATUS.values(), INTERNAL)
+KINDS = (MALFORMED, *(kind for _, kind in BY_ERROR), *BY_STATUS.values(), INTERNAL)
 
 
 def problem_response(
@@ -100,6 +104,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ServerError, _on_server_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_bad_parameters)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
 class LastResort:
@@ -166,6 +171,11 @@ def _on_bad_parameters(_: Request, error: Exception) -> Response:
     found = cast(Sequence[dict[str, Any]], error.errors())
     problems = misfits({**one, "loc": one["loc"][1:]} for one in found)
     return problem_response(INVALID, "The request was refused.", problems)
+
+
+def _on_disconnect(_: Request, __: Exception) -> Response:
+    # Nobody reads it; the status shows in the metrics.
+    return Response(status_code=_CLIENT_GONE)
 
 
 def _listed(problem: Problem) -> dict[str, str]:

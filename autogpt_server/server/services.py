@@ -92,7 +92,7 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
         stack.callback(drafts.close)
         block_calls = BlockCalls(settings)
         stack.push_async_callback(events.close)
-        stack.callback(block_calls.close)
+        stack.push_async_callback(block_calls.close)
         await stack.enter_async_context(executors.watching())
         yield Services(
             settings=settings,

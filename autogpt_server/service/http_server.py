@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import uvicorn
 
@@ -27,12 +27,19 @@ _KEEP_ALIVE = 75
 _MAX_MESSAGE = 65_536
 
 Hook = Callable[[], Awaitable[None]]
+Protocol = type[asyncio.Protocol] | Literal["auto"]
 
 
-def http_config(app: Any) -> uvicorn.Config:
-    """How every HTTP server of ours behaves."""
+def http_config(app: Any, protocol: Protocol = "auto") -> uvicorn.Config:
+    """How every HTTP server of ours behaves.
+
+    Args:
+        app: ASGI application.
+        protocol: Reads requests; by default uvicorn's own.
+    """
     return uvicorn.Config(
         app,
+        http=protocol,
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -62,14 +69,23 @@ class HttpServer:
         startup: Called on the loop before the port answers.
         shutdown: Called on the loop after the last request.
         pulse: Of the process; the loop becomes a part of it.
+        protocol: Reads requests; by default uvicorn's own.
     """
 
-    def __init__(self, app: Any, listener: socket.socket, startup: Hook, shutdown: Hook, pulse: Pulse) -> None:
+    def __init__(
+        self,
+        app: Any,
+        listener: socket.socket,
+        startup: Hook,
+        shutdown: Hook,
+        pulse: Pulse,
+        protocol: Protocol = "auto",
+    ) -> None:
         self._listener, self._startup, self._shutdown, self._pulse = listener, startup, shutdown, pulse
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._ended: Future[None] = Future()
         self._is_stopping = False
-        self._server = _Server(http_config(app), self._on_started)
+        self._server = _Server(http_config(app, protocol), self._on_started)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def __enter__(self) -> Self:

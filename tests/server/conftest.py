@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+import uvicorn
 from fastapi import FastAPI
 from prisma_fixtures import running_engine, settings_for
 
@@ -20,6 +22,7 @@ from autogpt_server.model.block import BlockRegistry
 from autogpt_server.model.ids import new_id
 from autogpt_server.server.rest import create_app
 from autogpt_server.server.services import Services
+from autogpt_server.service.http_server import http_config
 from autogpt_server.settings import Settings
 from tests.make_graph import graph_json, make_graph
 from tests.odd_blocks import ALL
@@ -116,6 +119,17 @@ async def api(server_settings: Settings) -> AsyncIterator[Api]:
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http,
     ):
         yield Api(app, http, server_settings)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def port(api: Api) -> AsyncIterator[int]:
+    """A real port behind which the application answers, in the loop of the tests."""
+    server = uvicorn.Server(http_config(api.app))
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server.serve([listener]))
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    await asyncio.wait_for(serving, 20)
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -68,6 +68,34 @@ def test_a_body_that_is_announced_too_long_is_refused_before_it_is_sent(served: 
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /api/blocks HTTP/7.7\r\nHost: localhost\r\n\r\n",
+        b"GET /api/blocks HTTP/1.1\r\nHost: localhost\r\nno header\r\n\r\n",
+        b"GET /api/blocks HTTP/1.1\r\nHost: localhost\r\na b: c\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /api/graphs HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        b"POST /api/graphs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+    ],
+)
+def test_what_is_no_http_is_answered_with_a_problem(served: tuple[AgentServer, httpx.Client], request_: bytes):
+    _, http = served
+    with socket.create_connection((http.base_url.host, http.base_url.port or 0), 10) as connection:
+        connection.sendall(request_)
+        answer = connection.makefile("rb").read()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head and b"connection: close" in head
+    assert b"content-length: %d" % len(body) in head
+    problem = json.loads(body)
+    assert (problem["type"], problem["status"]) == ("urn:autogpt:problem:malformed", 400)
+    assert "no HTTP request" in problem["detail"]
+    assert http.get("/api/blocks?limit=1").status_code == 200
+
+
 def test_its_streams_end_when_it_stops(server_settings: Settings):
     with serving(server_settings) as (server, http):
         # given an execution that nobody executes, and a client that follows it

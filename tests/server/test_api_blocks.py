@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
+import psutil
 import pytest
 
+from autogpt_server.model.ids import new_id
+from autogpt_server.server import block_calls
 from tests.server.conftest import Api
+from tests.server.test_api_controls import user_folder
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -85,3 +91,92 @@ async def test_a_block_that_never_ends_is_stopped(api: Api, monkeypatch: pytest.
     answer = await api.call("POST", "/blocks/EndlessBlock/execute", 200, json={})
 
     assert "limit" in answer["error"][0]
+
+
+async def pids(api: Api, count: int) -> set[int]:
+    """Wait until so many calls of PidBlock run, and return the ids of their processes."""
+    found: set[int] = set()
+    async with asyncio.timeout(30):
+        while len(found) < count:
+            await asyncio.sleep(0.02)
+            # A file has its name once it is whole; before, it has another one for a moment.
+            with suppress(FileNotFoundError):
+                texts = [file.read_text() for file in user_folder(api).glob("started/*")]
+                found = {int(text) for text in texts if text and psutil.pid_exists(int(text))}
+    return found
+
+
+@asynccontextmanager
+async def hanging(api: Api, count: int) -> AsyncIterator[list[asyncio.Task[dict[str, list[int]]]]]:
+    """Calls that run until the end of the block; then they get what they wait for."""
+    gate = new_id()
+    path = "/blocks/PidBlock/execute"
+    calls = [asyncio.create_task(api.call("POST", path, 200, json={"path": gate})) for _ in range(count)]
+    try:
+        await pids(api, count)
+        yield calls
+    finally:
+        (user_folder(api) / gate).write_text("")
+        await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 30)
+
+
+async def test_a_client_that_hangs_up_stops_its_block(api: Api, port: int):
+    # given a call that would run for a minute
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = b'{"path": "never"}'
+    head = f"POST /api/blocks/PidBlock/execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    (pid,) = await pids(api, 1)
+    process = psutil.Process(pid)
+
+    # when its client has gone
+    writer.close()
+    await writer.wait_closed()
+
+    # then its process ends, and its place is free again
+    await asyncio.to_thread(process.wait, 20)
+    async with hanging(api, block_calls.CALLS):
+        pass
+
+
+async def test_blocks_that_hang_keep_others_waiting_for_a_moment_only(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(block_calls, "WAIT_SECONDS", 0.2)
+    async with hanging(api, block_calls.CALLS) as calls:
+        answer = await api.http.post("/api/blocks/ValueBlock/execute", json={"input": 1})
+
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "4 single blocks" in answer.json()["detail"]
+        assert not any(call.done() for call in calls)
+    assert all(set(call.result()) == {"value"} for call in calls)
+    assert await api.call("POST", "/blocks/ValueBlock/execute", 200, json={"input": 1}) == {"output": [1]}
+
+
+async def test_a_call_that_waits_takes_the_place_of_one_that_ends(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(block_calls, "WAIT_SECONDS", 30)
+    async with hanging(api, block_calls.CALLS):
+        waiting = asyncio.create_task(api.call("POST", "/blocks/ValueBlock/execute", 200, json={"input": 1}))
+    assert await asyncio.wait_for(waiting, 30) == {"output": [1]}
+
+
+async def test_a_client_that_hangs_up_within_its_body_is_no_defect(
+    api: Api, port: int, caplog: pytest.LogCaptureFixture
+):
+    ended = asyncio.Event()
+    answered = api.app.middleware_stack
+
+    async def watched(scope, receive, send):
+        try:
+            await answered(scope, receive, send)
+        finally:
+            ended.set()
+
+    api.app.middleware_stack = watched
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /api/graphs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.wait_for(ended.wait(), 20)
+    finally:
+        api.app.middleware_stack = answered
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

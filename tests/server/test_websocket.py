@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
-import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
 from autogpt_server.model.ids import new_id
 from autogpt_server.server.websocket import connection as connection_module
-from autogpt_server.service.http_server import http_config
 from tests.server.conftest import Api
 from tests.server.test_api_controls import gated, user_folder
 
@@ -27,15 +22,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def address(api: Api) -> AsyncIterator[str]:
-    """The application behind a real port, in the loop of the tests."""
-    server = uvicorn.Server(http_config(api.app))
-    listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(server.serve([listener]))
-    yield f"ws://127.0.0.1:{listener.getsockname()[1]}/ws"
-    server.should_exit = True
-    await asyncio.wait_for(serving, 20)
+@pytest.fixture
+def address(port: int) -> str:
+    return f"ws://127.0.0.1:{port}/ws"
 
 
 async def ask(client: ClientConnection, method: str, **data: Any) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
 from autogpt_server.server.bodies import InputsBody, documented
 from autogpt_server.server.deps import MAX_PAGE, Cursor, Limit, ServicesDep, UserId
+from autogpt_server.server.presence import while_connected
 from autogpt_server.server.shapes import BlockShape, Listing, by_pin
 
 router = APIRouter(prefix="/blocks", tags=["blocks"])
@@ -32,9 +33,14 @@ async def get_block(services: ServicesDep, name: str) -> BlockShape:
 
 
 @router.post("/{name}/execute", openapi_extra=documented({"type": "object"}, required=False))
-async def execute_block(services: ServicesDep, user_id: UserId, name: str, inputs: InputsBody) -> dict[str, list[Any]]:
+async def execute_block(
+    request: Request, services: ServicesDep, user_id: UserId, name: str, inputs: InputsBody
+) -> dict[str, list[Any]]:
     """Execute one block with the given inputs, within a minute, and get its values by pin.
 
     A block that fails, never ends or takes its process with it says so on the pin `error`.  Nothing is recorded.
+    A client that hangs up stops the block.  Four blocks are executed so at the same time; when none of them ends
+    within two seconds, a further request is answered with 503.
     """
-    return by_pin(await services.block_calls.call(user_id, services.registry.get(name), inputs))
+    call = services.block_calls.call(user_id, services.registry.get(name), inputs)
+    return by_pin(await while_connected(request.receive, call))
