@@ -54,6 +54,15 @@ class ExecutionNotFound(NotFoundError):
         return f"Execution {self.execution_id} not found."
 
 
+class ScheduleNotFound(NotFoundError):
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(schedule_id)
+        self.schedule_id = schedule_id
+
+    def __str__(self) -> str:
+        return f"Schedule {self.schedule_id} not found."
+
+
 class BlockNotFound(NotFoundError):
     def __init__(self, block: str) -> None:
         super().__init__(block)

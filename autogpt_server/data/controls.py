@@ -105,25 +105,39 @@ class Controls:
             ).scalar()
             if owner != user_id:
                 raise ExecutionNotFound(execution_id)
-            changed: list[str] = []
             ends = Ends()
-            # Parts are younger than what they are a part of, so this locks rows in the order of their ids.
-            pending = [execution_id]
-            while pending:
-                current = heapq.heappop(pending)
-                row = self._lock(c, current, is_named=current == execution_id)
-                if move(c, row, ends):
-                    changed.append(current)
-                for part in c.execute(
-                    self._db.sql('SELECT "id" FROM "AgentGraphExecution" WHERE "parentExecutionId" = ?'), (current,)
-                ).scalars():
-                    heapq.heappush(pending, part)
+            changed = self._reach_parts(c, execution_id, move, ends)
             status = c.execute(
                 self._db.sql('SELECT "status" FROM "AgentGraphExecution" WHERE "id" = ?'), (execution_id,)
             ).scalar_one()
             crash_point("stop.written")
         ends.count()
         return Reached(ExecutionStatus(status), tuple(changed))
+
+    def stop_within(self, c: Connection, execution_id: str, ends: Ends) -> list[str]:
+        """Stop anybody's execution inside a transaction; returns what was changed.
+
+        Args:
+            c: The transaction's.
+            execution_id: Of the execution.
+            ends: Takes what ended with it; to be counted after the commit.
+        """
+        return self._reach_parts(c, execution_id, self._stop, ends)
+
+    def _reach_parts(self, c: Connection, execution_id: str, move: _Move, ends: Ends) -> list[str]:
+        changed: list[str] = []
+        # Parts are younger than what they are a part of, so this locks rows in the order of their ids.
+        pending = [execution_id]
+        while pending:
+            current = heapq.heappop(pending)
+            row = self._lock(c, current, is_named=current == execution_id)
+            if move(c, row, ends):
+                changed.append(current)
+            for part in c.execute(
+                self._db.sql('SELECT "id" FROM "AgentGraphExecution" WHERE "parentExecutionId" = ?'), (current,)
+            ).scalars():
+                heapq.heappush(pending, part)
+        return changed
 
     def _lock(self, c: Connection, execution_id: str, *, is_named: bool) -> _Row:
         """Read a row that nobody changes before our commit; nor does it get a part that we do not see."""

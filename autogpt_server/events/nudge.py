@@ -32,6 +32,8 @@ class Topic(StrEnum):
     CHANGES = "changes"
     #: An executor is about to commit; see ``data/drafts.py``.  Heard by whoever shows executions to clients.
     DRAFTS = "drafts"
+    #: Schedules changed; their ids are in the nudge, or none where all are to be read.  Heard by schedulers.
+    SCHEDULES = "schedules"
     #: An executor has room, or has none any more; see ``handover.py``.  Heard by whoever accepts executions.
     OFFERS = "offers"
 

@@ -1,0 +1,5 @@
+-- DropTable
+DROP TABLE "AgentExecutionSchedule";
+
+-- DropTable
+DROP TABLE "AgentScheduleSlot";
