@@ -24,6 +24,8 @@ from autogpt_server.errors import Unavailable
 from autogpt_server.model.clock import from_ms, to_ms
 from autogpt_server.model.jsonvalue import dumps
 from autogpt_server.settings import Settings
+from autogpt_server.telemetry import counting
+from autogpt_server.telemetry.measures import WRITE_FAILURES
 
 #: Seconds that a writer waits for the other writers of a SQLite database.
 LOCK_SECONDS = 30.0
@@ -53,6 +55,8 @@ class Database:
     def __init__(self, url: DatabaseUrl, *, pool_size: int = 5) -> None:
         self.url = url
         self.provider = url.provider
+        #: Why the last transaction that was to be written was not; None where it was.
+        self.write_error: str | None = None
         self._process = os.getpid()
         pool: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": _POOL_SECONDS}
         if url.path is None:
@@ -138,6 +142,18 @@ class Database:
                 nobody knows whether that took effect; make what you write safe to repeat.
         """
         self._check_process()
+        try:
+            with self._transaction(durable) as connection:
+                yield connection
+        except Unavailable as error:
+            if not is_deadlock(error):
+                self.write_error = str(error)
+                counting.add(WRITE_FAILURES, 1)
+            raise
+        self.write_error = None
+
+    @contextmanager
+    def _transaction(self, durable: bool) -> Generator[Connection]:
         if self._writer is not None:
             with self._writer.transaction(self._lend, durable=durable) as connection:
                 yield connection

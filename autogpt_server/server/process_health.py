@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from autogpt_server.data.queue_depth import QueueDepth
 from autogpt_server.server.shapes import Part, ProcessPart
 from autogpt_server.settings import Settings
 from autogpt_server.telemetry.counting import metrics_folder
 from autogpt_server.telemetry.counts import ProcessCounts, read_counts
-from autogpt_server.telemetry.measures import BEATS, CLAIM_LAG, COMMIT_ROWS, STARTS
+from autogpt_server.telemetry.measures import BEATS, CLAIM_LAG, COMMIT_ROWS, STARTS, WRITE_FAILURES
 
 _EXECUTORS = ("Executor", "Quarantine")
 #: Processes without which this machine's part of the server does not work.
 _SERVICES = ("QueryEngine", "ExecutionManager")
 #: Seconds that an execution may wait while nobody claims anything, before that is called a problem.
 _PATIENCE = 30.0
+#: Seconds for which a write that failed counts, at least: whoever failed to write tries again sooner.
+_RECENT = 5.0
 
 
-def look_at_processes(settings: Settings) -> tuple[list[ProcessPart], list[str]]:
-    """Read from their counts what the processes that live did last, and say which services stand still or are gone.
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The processes of this machine that live, and what is wrong with them, in words."""
+
+    parts: list[ProcessPart]
+    #: Services that stand still or are gone.
+    faults: list[str]
+    #: Who could not write to the database a moment ago.
+    unwritten: list[str]
+
+
+def look_at_processes(settings: Settings) -> Processes:
+    """Read from their counts what the processes did last.
 
     A service that never ran on this machine need not run.
     """
@@ -38,7 +52,14 @@ def look_at_processes(settings: Settings) -> tuple[list[ProcessPart], list[str]]
                 f"{one.process} {one.pid} has stood still for {age:.0f} s; it is replaced after {limit:g} s "
                 "(AUTOGPT_PROCESS_STALL_SECONDS)"
             )
-    return parts, faults
+    return Processes(parts, faults, [text for one in living if (text := _unwritten(settings, one)) is not None])
+
+
+def _unwritten(settings: Settings, counts: ProcessCounts) -> str | None:
+    age = _age(counts, WRITE_FAILURES.name)
+    if age is None or age > max(_RECENT, settings.executor_lease_seconds / 2):
+        return None
+    return f"the database did not take what {counts.process} {counts.pid} wrote {age:.0f} s ago; its log says why"
 
 
 def find_problems(
@@ -54,8 +75,15 @@ def find_problems(
     running = sum(one.process == "Executor" for one in executors)
     if running < settings.executor_processes:
         problems.append(f"{running} of {settings.executor_processes} executor processes run on this machine")
-    waits = 0.0 if depth is None else depth.oldest_seconds
-    claims = [one.last_claim_seconds for one in executors if one.last_claim_seconds is not None]
+    if depth is not None and depth.quarantined:
+        problems.append(
+            "executions during which an executor process died run one by one in quarantine; "
+            f"{depth.quarantined:,} wait for that"
+        )
+    waits = 0.0 if depth is None else depth.oldest_other_seconds
+    claims = [
+        one.last_claim_seconds for one in executors if one.process == "Executor" and one.last_claim_seconds is not None
+    ]
     if waits > _PATIENCE and min(claims, default=waits) > _PATIENCE:
         problems.append(
             f"an execution has waited for {waits:.0f} s, and nothing was claimed for {min(claims, default=waits):.0f} s"

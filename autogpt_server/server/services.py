@@ -16,6 +16,7 @@ from autogpt_server.data.executions import Executions
 from autogpt_server.data.leases import Leases
 from autogpt_server.data.prisma_client import Prisma, connect
 from autogpt_server.data.users import ensure_default_user
+from autogpt_server.data.write_probe import WriteProbe
 from autogpt_server.events.datagrams import DatagramReceiver
 from autogpt_server.events.handover import Offers
 from autogpt_server.events.nudge import NudgeReceiver, Topic
@@ -41,6 +42,7 @@ class Services:
     prisma: Prisma
     #: For everything else; blocking, so call it in threads.
     database: Database
+    write_probe: WriteProbe
     executions: Executions
     submitter: Submitter
     reruns: Reruns
@@ -99,6 +101,7 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
             registry=registry,
             prisma=prisma,
             database=database,
+            write_probe=WriteProbe(database),
             executions=executions,
             submitter=submitter,
             reruns=Reruns(settings, database, registry),

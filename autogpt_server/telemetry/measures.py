@@ -61,5 +61,9 @@ STARTS = Counter("autogpt_process_starts", "Starts of processes; what exceeds th
 DEATHS = Counter("autogpt_executor_deaths", "Executor processes that ended in disorder and were replaced.")
 RESCUED = Counter("autogpt_executions_rescued", "Executions that were taken from a dead executor and queued again.")
 
-COUNTERS = (ACCEPTED, EXECUTIONS, NODE_EXECUTIONS, BEATS, STARTS, DEATHS, RESCUED)
+WRITE_FAILURES = Counter(
+    "autogpt_database_write_failures", "Transactions that the database did not take: disk full, locked or away."
+)
+
+COUNTERS = (ACCEPTED, EXECUTIONS, NODE_EXECUTIONS, BEATS, STARTS, DEATHS, RESCUED, WRITE_FAILURES)
 HISTOGRAMS = (CLAIM_LAG, COMMIT_ROWS, COMMIT_SECONDS, EVENT_LAG, HTTP_SECONDS)

@@ -129,11 +129,18 @@ def test_a_full_disk_is_answered_503_until_there_is_room_again(tmp_path: Path) -
             answer = client.once("POST", "/graphs", load.fan_out())
             assert answer is not None
             assert (answer.status_code, "Retry-After" in answer.headers) == (503, True), answer.text
+            health = client.once("GET", "/health")
+            assert health is not None
+            assert (health.status_code, health.json()["database"]["status"]) == (503, "unavailable")
+            assert "the database takes no writes: " in health.json()["database"]["detail"]
         finally:
             for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.rlimit(psutil.RLIMIT_FSIZE, (infinity, infinity))
         client.accepted += accepted
+        # Nobody needs to write for health to find out, nor does it stay sure of what was.
+        health = client.call_until_answered("GET", "/health")
+        assert (health.status_code, health.json()["status"]) == (200, "ok")
         client.submit(graph_id, 20)
         client.wait_for_all()
         with client.database.read() as c:

@@ -27,16 +27,20 @@ _PATIENCE = 3.0
 @router.get("/health", responses={503: {"model": Health, "description": "A part does not work"}})
 async def get_health(services: ServicesDep, response: Response) -> Health:
     """Look at every part of the server now."""
-    (database, ages), (engine, _), (_, depth), (processes, faults) = await asyncio.gather(
+    (database, ages), (engine, _), (_, depth), processes, write_error = await asyncio.gather(
         _look(services.executors.look(), f"{services.database.provider} answers"),
         _look(services.prisma.user.count(where={"id": DEFAULT_USER_ID}), "the query engine answers"),
         _look(asyncio.to_thread(read_queue_depth, services.database), "the queue was counted"),
         asyncio.to_thread(look_at_processes, services.settings),
+        _write_error(services),
     )
     executors = _executors(services, database, ages or [])
+    database = _database(database, write_error or next(iter(processes.unwritten), None))
     is_draining = services.submitter.is_draining
-    is_well = all(part.status == "ok" for part in (database, engine, executors)) and not faults and not is_draining
-    problems = faults + find_problems(services.settings, (database, engine, executors), processes, depth)
+    is_well = all(part.status == "ok" for part in (database, engine, executors)) and not is_draining
+    is_well = is_well and not processes.faults
+    problems = find_problems(services.settings, (database, engine, executors), processes.parts, depth)
+    problems = processes.faults + problems
     if is_draining:
         problems.insert(0, "this server is stopping and takes no new executions")
     response.status_code = 200 if is_well else 503
@@ -48,7 +52,7 @@ async def get_health(services: ServicesDep, response: Response) -> Health:
         database=database,
         query_engine=engine,
         executors=executors,
-        processes=processes,
+        processes=processes.parts,
         problems=problems,
     )
 
@@ -63,6 +67,22 @@ async def _look(look: Awaitable[Any], well: str) -> tuple[Part, Any]:
     except Unavailable as error:
         return Part(status="unavailable", detail=str(error), answer_seconds=_since(started)), None
     return Part(status="ok", detail=well, answer_seconds=_since(started)), found
+
+
+async def _write_error(services: Services) -> str | None:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            error = await asyncio.to_thread(services.write_probe.error)
+    except TimeoutError:
+        error = services.database.write_error
+    return None if error is None else f"the database takes no writes: {error}"
+
+
+def _database(part: Part, write_error: str | None) -> Part:
+    """The database as a part, which works only where it can be written, too."""
+    if part.status != "ok" or write_error is None:
+        return part
+    return Part(status="unavailable", detail=write_error, answer_seconds=part.answer_seconds)
 
 
 def _executors(services: Services, database: Part, ages: list[float]) -> ExecutorsPart:
