@@ -60,14 +60,17 @@ def test_blocks(
 ) -> None:
     """Run the samples that blocks carry, and compare what they yield."""
     from autogpt_server.blocks.registry import load_registry
-    from autogpt_server.cli.block_samples import differences_of
+    from autogpt_server.cli.block_samples import PRELOAD, differences_of
     from autogpt_server.cli.screen import out
+    from autogpt_server.service.child import preload
     from autogpt_server.settings import Settings
 
-    registry = load_registry(Settings().blocks)
+    settings = Settings()
+    registry = load_registry(settings.blocks)
+    preload(PRELOAD)
     failed = False
     for block in [registry.get(name) for name in names] if names else registry:
-        differences = differences_of(block)
+        differences = differences_of(block, settings)
         failed = failed or bool(differences)
         out.print(f"[red]✗[/] {block.name}" if differences else f"[green]✓[/] {block.name}")
         for difference in differences:

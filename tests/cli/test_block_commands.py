@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from autogpt_server.cli import block_samples
 
 
 def test_blocks_are_listed_with_name_and_description(autogpt):
@@ -106,6 +110,35 @@ def test_a_block_that_raises_is_told_with_the_place(autogpt, tmp_path, monkeypat
     assert result.code == 1
     assert "ZeroDivisionError" in result.out
     assert "✓ ValueBlock" in result.out
+
+
+ENDINGS = {
+    "import os; os._exit(7)": "the block ended its process (exit code 7)",
+    "import os; os._exit(0)": "the block ended its process (exit code 0)",
+    "raise SystemExit(3)": "the block ended its process (exit code 3)",
+    "import os; os.kill(os.getpid(), 9)": "the block ended its process (signal 9 (SIGKILL))",
+    "import threading; threading.Event().wait()": "the block did not end within 10 s and was killed",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_block_that_ends_its_process_is_told_and_leaves_nothing(autogpt, tmp_path, monkeypatch, ending):
+    # given a block that takes its process with it, or never ends
+    autogpt("blocks", "new", "ExitBlock")
+    file = tmp_path / "exit_block.py"
+    file.write_text(re.sub(r"( +)yield ", lambda found: f"{found[1]}{ending}\n{found[0]}", file.read_text()))
+    monkeypatch.setenv("AUTOGPT_BLOCKS", "exit_block:ExitBlock")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(block_samples, "LIMIT_SECONDS", 10 if "wait" in ending else 60)
+    folders = tmp_path / "folders"
+    folders.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folders))
+
+    result = autogpt("blocks", "test", "ExitBlock", "ValueBlock")
+
+    assert result.code == 1
+    assert result.out.splitlines() == ["✗ ExitBlock", f"  - {ENDINGS[ending]}", "✓ ValueBlock"]
+    assert list(folders.iterdir()) == []
 
 
 def test_nothing_is_overwritten(autogpt, tmp_path):
