@@ -53,6 +53,7 @@ class BrokenRule:
 
 _MACHINE = "tests/data/test_state_machine.py"
 _QUEUE, _OWNERSHIP = "tests/data/test_queue.py", "tests/data/test_ownership.py"
+_CRON = "tests/scheduler/test_cron_walker.py"
 
 BROKEN_RULES = (
     BrokenRule(
@@ -279,6 +280,55 @@ BROKEN_RULES = (
         "an end that ends other nodes is no draft",
         "autogpt_server/data/records.py", "or records[0].outputs or self._unfinished or", "or",
         ("tests/data/test_drafts.py",),
+    ),
+    BrokenRule(
+        "a fixed time that repeats comes the first time only, and never in the past",
+        "autogpt_server/scheduler/cron.py",
+        "            if first > moment:\n",
+        "            if first:\n",
+        (_CRON,),
+    ),
+    BrokenRule(
+        "a fixed time that a jump skips comes right after it",
+        "autogpt_server/scheduler/cron.py",
+        "            first = moments[0] if moments else end_of_jump(due, zone)\n",
+        "            if not moments:\n                continue\n            first = moments[0]\n",
+        (_CRON,),
+    ),
+    BrokenRule(
+        "what goes by elapsed time comes again where the clock is put back",
+        "autogpt_server/scheduler/cron.py",
+        "        repeated = None if local.fold else self._first_repeated(wall, zone)\n",
+        "        repeated = None\n",
+        (_CRON,),
+    ),
+    BrokenRule(
+        "what goes by elapsed time comes only where the clock shows a time that fits",
+        "autogpt_server/scheduler/cron.py",
+        "for at in moments_of(due, zone) if at > moment)\n",
+        "for at in moments_of(due, zone) or [end_of_jump(due, zone)] if at > moment)\n",
+        (_CRON,),
+    ),
+    BrokenRule(
+        "one of two restricted day fields is enough, both are needed where one begins with a star",
+        "autogpt_server/scheduler/cron.py",
+        "        prototype.day_and = self.needs_both_days\n",
+        "        prototype.day_and = not (self.day.values and self.weekday.values)\n",
+        (_CRON,),
+    ),
+    BrokenRule(
+        "zones are those of tzdata, whatever the system knows",
+        "autogpt_server/scheduler/zones.py",
+        "        return TzdataZone.from_file(file, key=name)\n",
+        "        return TzdataZone(name)\n",
+        ("tests/scheduler/test_zones.py",),
+    ),
+    BrokenRule(
+        "a trigger never brings a time again",
+        "autogpt_server/scheduler/triggers.py",
+        "            earliest = previous_fire_time.astimezone(UTC) + _MICROSECOND\n",
+        "            earliest = min(earliest, previous_fire_time.astimezone(UTC) + _MICROSECOND)\n",
+        ("tests/scheduler/test_triggers.py",),
     ),
 )  # fmt: skip
 

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
-import zoneinfo
-from datetime import UTC, datetime, timedelta
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -19,13 +23,26 @@ def test_every_listed_zone_opens_and_knows_its_name() -> None:
         assert datetime(2025, 1, 1, tzinfo=zone).utcoffset() is not None
 
 
-def test_zones_do_not_come_from_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    before = zoneinfo.TZPATH
-    zoneinfo.reset_tzpath([str(tmp_path)])
-    try:
-        assert datetime(2025, 7, 1, tzinfo=parse_zone("Europe/Madrid")).utcoffset() == timedelta(hours=2)
-    finally:
-        zoneinfo.reset_tzpath(before)
+def test_zones_do_not_come_from_the_system(tmp_path: Path) -> None:
+    # A system that takes Madrid for Tokyo.
+    (tmp_path / "Europe").mkdir()
+    tokyo = resources.files("tzdata").joinpath("zoneinfo", "Asia", "Tokyo").read_bytes()
+    (tmp_path / "Europe" / "Madrid").write_bytes(tokyo)
+    ask = (
+        "from datetime import datetime\nfrom zoneinfo import ZoneInfo\n"
+        "from autogpt_server.scheduler.zones import parse_zone\n"
+        "print(*(datetime(2025, 7, 1, tzinfo=each('Europe/Madrid')).utcoffset() for each in (ZoneInfo, parse_zone)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", ask],
+        env={**os.environ, "PYTHONTZPATH": str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    assert result.stdout.split() == ["9:00:00", "2:00:00"]
 
 
 @pytest.mark.parametrize(
