@@ -137,6 +137,19 @@ def test_every_service_that_stands_still_is_replaced(server: Server, name: str) 
     assert pid not in {one.pid for one in find(server, name)}
 
 
+def test_who_waits_for_a_locked_database_does_not_stand_still(server: Server, client: Load) -> None:
+    until(lambda: is_well(server), "the server is not well")
+    pid = find(server, "ExecutionManager")[0].pid
+    with client.database.write():
+        until(lambda: health(server)[0] == 503, "health does not tell that no executor can beat")
+        # Twice as long as a process may stand still, in which the manager wants to know whether it could write.
+        time.sleep(8)
+    until(lambda: is_well(server), "the server does not become well again")
+    assert [one.pid for one in find(server, "ExecutionManager")] == [pid]
+    client.submit(client.store(load.chain()), 5)
+    client.wait_for_all()
+
+
 def test_a_server_that_was_frozen_as_a_whole_goes_on_with_the_same_processes(server: Server) -> None:
     until(lambda: is_well(server), "the server is not well")
     names = ("AgentServer", "ExecutionManager", "QueryEngine")

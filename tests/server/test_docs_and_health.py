@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from autogpt_server.server.api import health as health_route
+from autogpt_server.server.executor_watch import ExecutorWatch
 from autogpt_server.server.problems import KINDS
 from tests.server.conftest import Api
 
@@ -108,6 +110,24 @@ async def test_health_is_ok_while_an_executor_beats(running: Api):
     assert health["executors"]["alive"] == 1
     assert 0 <= health["executors"]["oldest_beat_seconds"] < 10
     assert health["uptime_seconds"] > 0 and health["version"]
+
+
+async def test_health_says_which_part_does_not_answer(running: Api, monkeypatch: pytest.MonkeyPatch):
+    is_over = asyncio.Event()
+
+    async def look(self: ExecutorWatch) -> list[float]:
+        await is_over.wait()
+        return []
+
+    monkeypatch.setattr(ExecutorWatch, "look", look)
+    monkeypatch.setattr(health_route, "_PATIENCE", 0.1)
+    try:
+        answer = await running.http.get("/api/health")
+    finally:
+        # The server's own look waits for it, too.
+        is_over.set()
+    assert answer.status_code == 503
+    assert "the database did not answer within 0.1 s" in answer.json()["problems"]
 
 
 def _dangling(document: dict[str, Any]) -> list[str]:

@@ -53,9 +53,9 @@ def test_problems(tmp_path: Path, processes: list[ProcessPart], depth: QueueDept
 
 
 def test_a_part_that_is_away_says_so_first(tmp_path: Path) -> None:
-    part = Part(status="unavailable", detail="no answer in time", answer_seconds=3)
+    part = Part(status="unavailable", detail="the database did not answer within 3 s", answer_seconds=3)
     settings = make_settings(tmp_path, "file:database.db")
-    assert find_problems(settings, [part], [executor()], None) == ["no answer in time"]
+    assert find_problems(settings, [part], [executor()], None) == ["the database did not answer within 3 s"]
 
 
 @pytest.fixture

@@ -28,21 +28,22 @@ _PATIENCE = 3.0
 async def get_health(services: ServicesDep, response: Response) -> Health:
     """Look at every part of the server now."""
     (database, ages), (engine, _), (_, depth), processes, write_error = await asyncio.gather(
-        _look(services.executors.look(), f"{services.database.provider} answers"),
-        _look(services.prisma.user.count(where={"id": DEFAULT_USER_ID}), "the query engine answers"),
-        _look(asyncio.to_thread(read_queue_depth, services.database), "the queue was counted"),
+        _look(services.executors.look(), f"{services.database.provider} answers", "the database"),
+        _look(
+            services.prisma.user.count(where={"id": DEFAULT_USER_ID}), "the query engine answers", "the query engine"
+        ),
+        _look(asyncio.to_thread(read_queue_depth, services.database), "the queue was counted", "the queue"),
         asyncio.to_thread(look_at_processes, services.settings),
         _write_error(services),
     )
     executors = _executors(services, database, ages or [])
     database = _database(database, write_error or next(iter(processes.unwritten), None))
-    is_draining = services.submitter.is_draining
-    is_well = all(part.status == "ok" for part in (database, engine, executors)) and not is_draining
-    is_well = is_well and not processes.faults
-    problems = find_problems(services.settings, (database, engine, executors), processes.parts, depth)
-    problems = processes.faults + problems
-    if is_draining:
-        problems.insert(0, "this server is stopping and takes no new executions")
+    parts = (database, engine, executors)
+    faults = processes.faults
+    if services.submitter.is_draining:
+        faults = ["this server is stopping and takes no new executions", *faults]
+    is_well = not faults and all(part.status == "ok" for part in parts)
+    problems = faults + find_problems(services.settings, parts, processes.parts, depth)
     response.status_code = 200 if is_well else 503
     response.headers["Cache-Control"] = "no-store"
     return Health(
@@ -57,13 +58,14 @@ async def get_health(services: ServicesDep, response: Response) -> Health:
     )
 
 
-async def _look(look: Awaitable[Any], well: str) -> tuple[Part, Any]:
+async def _look(look: Awaitable[Any], well: str, name: str) -> tuple[Part, Any]:
     started = time.monotonic()
     try:
         async with asyncio.timeout(_PATIENCE):
             found = await look
     except TimeoutError:
-        return Part(status="unavailable", detail="no answer in time", answer_seconds=_PATIENCE), None
+        detail = f"{name} did not answer within {_PATIENCE:g} s"
+        return Part(status="unavailable", detail=detail, answer_seconds=_PATIENCE), None
     except Unavailable as error:
         return Part(status="unavailable", detail=str(error), answer_seconds=_since(started)), None
     return Part(status="ok", detail=well, answer_seconds=_since(started)), found
