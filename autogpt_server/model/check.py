@@ -15,7 +15,7 @@ from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.ids import is_uuid
 from autogpt_server.model.pin_types import PinType
 from autogpt_server.model.pins import Pin, base_name, parse_pin
-from autogpt_server.model.suggestions import Suggestions, short
+from autogpt_server.model.suggestions import Suggestions, as_path, short
 
 #: Wrong values of one node that are told one by one.
 _MAX_VALUE_ERRORS = 100
@@ -79,7 +79,7 @@ def check_inputs(graph: Graph, inputs: dict[str, Any]) -> list[Problem]:
         return []
     suggest = Suggestions()
     return [
-        *(Problem(short(name), "the graph has no input of this name", suggest(name, needs)) for name in unknown),
+        *(Problem(as_path(name), "the graph has no input of this name", suggest(name, needs)) for name in unknown),
         *(Problem(name, "this input is missing and has no default", "give it a value") for name in missing),
     ]
 

@@ -3,7 +3,7 @@ problems; what the values mean is not looked at here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -14,7 +14,7 @@ from autogpt_server.model.ids import canonical_id, new_id
 from autogpt_server.model.jsonvalue import JsonValueError, plain, storable_text
 from autogpt_server.model.misfits import misfits
 from autogpt_server.model.policy import GraphPolicy, NodePolicy
-from autogpt_server.model.suggestions import short
+from autogpt_server.model.suggestions import Suggestions, short
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -95,9 +95,19 @@ class Findings:
 
     problems: list[Problem] = field(default_factory=list[Problem])
     warnings: dict[str, Problem] = field(default_factory=dict[str, Problem])
+    #: Knows what was meant by the unknown names of the whole document.
+    suggest: Suggestions = field(default_factory=Suggestions)
 
     def problem(self, path: str, message: str, fix: str) -> None:
         self.problems.append(Problem(path, message, fix))
+
+    def warn_unknown(self, what: str, key: str, place: str, known: Iterable[str] = ()) -> None:
+        """Warn of a field that is ignored, once per kind; ``known`` holds what may have been meant."""
+        name = short(key)
+        kind, fix = f"{what}.{name}", None
+        if kind not in self.warnings:
+            fix = self.suggest(key, known) if known else None
+        self.warn(kind, _at(place, name), f"the field {name!r} of a {what} is unknown and ignored", fix)
 
     def warn(self, kind: str, path: str, message: str, fix: str | None = None) -> None:
         self.warnings.setdefault(kind, Problem(path, message, fix))
@@ -219,9 +229,7 @@ class _Fields:
         for key, value in self._raw.items():
             # Exports list everything that another server knows; only what is in use there is worth a word.
             if key not in known and (value or not is_export):
-                name = short(key)
-                path = _at(self._place, name)
-                self._findings.warn(f"{what}.{name}", path, f"the field {name!r} of a {what} is unknown and ignored")
+                self._findings.warn_unknown(what, key, self._place, () if is_export else known)
 
     def _typed(self, key: str, value: Any, kind: type[T], default: T, wanted: str) -> T:
         if value is None or isinstance(value, kind):

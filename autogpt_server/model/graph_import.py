@@ -15,6 +15,7 @@ from autogpt_server.model.check import Limits, Places, check_graph
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.graph_document import Findings, GraphFields, LinkFields, NodeFields, read_graph
 from autogpt_server.model.ids import canonical_id, new_id
+from autogpt_server.model.jsonvalue import storable_text
 from autogpt_server.model.pin_types import PinType
 from autogpt_server.model.pins import base_name
 from autogpt_server.model.suggestions import short
@@ -77,6 +78,8 @@ def _unwrap(document: Any, findings: Findings) -> tuple[dict[str, Any], str]:
         if "graph" not in outer or "nodes" in outer:
             return outer, ""
         if isinstance(inner, dict):
+            for key in outer.keys() - {"graph"}:
+                findings.warn_unknown("document", storable_text(key), "")
             return cast(dict[str, Any], inner), "graph"
     fix = 'send {"nodes": [...], "links": [...]} or {"graph": {...}}'
     findings.problem("graph", "the document holds no graph", fix)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from autogpt_server.errors import InvalidError, Problem
-from autogpt_server.model.suggestions import Suggestions, short
+from autogpt_server.model.suggestions import Suggestions, as_path, short
 
 #: What belongs where pydantic found something of another kind, by the beginning of its error's type.
 _KINDS = {
@@ -64,7 +64,7 @@ def misfits(
     for error in errors:
         path = prefix
         for step in error["loc"]:
-            path += f"[{step}]" if isinstance(step, int) else f".{short(step)}" if path else short(str(step))
+            path += f"[{step}]" if isinstance(step, int) else f".{as_path(step)}" if path else as_path(step)
         problems.append(Problem(path or "body", *_told(error, model, suggest)))
     return problems
 

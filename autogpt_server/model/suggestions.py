@@ -18,6 +18,11 @@ def short(text: str) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
+def as_path(name: str) -> str:
+    """Give a name as the place of a problem; one without a letter is a place, too."""
+    return short(name) or '""'
+
+
 class Suggestions:
     """Finds what was meant by unknown names in one document."""
 

@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.dependencies.models import Dependant
 
 from autogpt_server.errors import InvalidError, Problem
-from autogpt_server.model.suggestions import Suggestions, short
+from autogpt_server.model.suggestions import Suggestions, as_path
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
@@ -26,7 +26,7 @@ async def refuse_unknown_parameters(request: Request) -> None:
     suggest = Suggestions()
     problems = [
         Problem(
-            short(name),
+            as_path(name),
             "is no query parameter of this address",
             (suggest(name, known) if known else None) or "remove it",
         )

@@ -36,8 +36,19 @@ async def test_a_graph_may_be_sent_wrapped_and_given_new_ids(api: Api):
 
 
 async def test_unknown_fields_are_warned_of(api: Api):
-    stored = await api.call("POST", "/graphs", 201, json={**api.graph(), "colour": "red"})
-    assert any("colour" in f"{w['path']} {w['message']}" for w in stored["warnings"])
+    graph = {**api.graph(), "colour": "red", "descripton": "misspelt"}
+    stored = await api.call("POST", "/graphs", 201, json=graph)
+    warnings = {warning["path"]: warning for warning in stored["warnings"]}
+    assert warnings.keys() == {"colour", "descripton"}
+    assert "'colour' of a graph is unknown and ignored" in warnings["colour"]["message"]
+    assert warnings["descripton"]["fix"] == "did you mean 'description'?"
+
+
+async def test_what_stands_beside_a_wrapped_graph_is_warned_of(api: Api):
+    graph = api.graph()
+    for method, path, status in (("POST", "/graphs", 201), ("PUT", f"/graphs/{graph['id']}", 200)):
+        stored = await api.call(method, path, status, json={"graph": {**graph, "x": 1}, "new_ids": True})
+        assert {warning["path"] for warning in stored["warnings"]} == {"new_ids", "graph.x"}
 
 
 async def test_huge_integers_in_defaults_keep_all_digits(api: Api):

@@ -117,6 +117,7 @@ async def test_versions_that_cannot_be_are_refused_by_name(api: Api, version: st
         ("POST", "/executions/{id}/stop?force=1", "force", "remove it"),
         ("POST", "/graphs?new_id=1", "new_id", "did you mean 'new_ids'?"),
         ("GET", "/health?x=", "x", "remove it"),
+        ("GET", "/graphs?=5", '""', "there is: cursor, limit"),
         ("GET", "/graphs?limit=5&limit=6", "limit", "give it once"),
     ],
 )
@@ -138,6 +139,7 @@ async def test_query_parameters_that_nothing_reads_are_refused_by_name(
         ("PUT", "/graphs/{id}/versions/active", {"active_graph_version": 1, "x": 1}, "x", "there is: active"),
         ("POST", "/executions/{id}/rerun", {"input": {}}, "input", "did you mean 'inputs'?"),
         ("POST", "/blocks/WriteFileBlock/execute", {"path": "a", "content": "", "contnt": ""}, "contnt", "'content'"),
+        ("POST", "/graphs/{id}/execute/batch", {"inputs": [{}], "": 1}, '""', "there is: inputs"),
     ],
 )
 async def test_fields_that_nothing_reads_are_refused_by_name(
@@ -394,3 +396,8 @@ async def test_nothing_of_a_refused_graph_is_stored(api: Api):
     graph["name"], graph["nodes"][1] = "x", {"id": new_id(), "block_name": "NoSuchBlock"}
     await api.call("POST", "/graphs", 422, json=graph)
     assert await api.services.prisma.agentgraph.count() == before
+
+
+async def test_an_input_with_an_empty_name_is_refused_at_a_place(api: Api):
+    graph_id = await api.stored({"in": ("AgentInputBlock", {"name": "n", "value": 1})}, [])
+    assert (await api.refusal("POST", f"/graphs/{graph_id}/execute", json={"": 1}))[0] == '""'

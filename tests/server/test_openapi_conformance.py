@@ -20,7 +20,17 @@ from schemathesis.specs.openapi.checks import (
 from autogpt_server.server.agent_server import AgentServer
 from autogpt_server.settings import Settings
 
+
+def every_refusal_says_what_to_send(context: Any, response: Any, case: Any) -> None:
+    """A check of schemathesis: of what is refused, the place, the reason and the remedy are told."""
+    del context, case
+    if response.status_code == 422:
+        errors = response.json()["errors"]
+        assert errors and all(error["path"] and error["message"] and error.get("fix") for error in errors), errors
+
+
 CHECKS: list[Any] = [
+    every_refusal_says_what_to_send,
     not_a_server_error,
     content_type_conformance,
     response_schema_conformance,

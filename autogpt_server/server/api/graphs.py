@@ -240,4 +240,5 @@ def _with_id(document: dict[str, Any], graph_id: str) -> dict[str, Any]:
     if given is not None and canonical_id(str(given)) != graph_id:
         problem = Problem(place, f"differs from the id in the address, {graph_id}", "leave it out, or POST the graph")
         raise InvalidError("The graph was refused.", [problem])
-    return {**graph, "id": graph_id}
+    graph = {**graph, "id": graph_id}
+    return {**document, "graph": graph} if place == "graph.id" else graph
