@@ -1,0 +1,103 @@
+"""Checks what somebody wants scheduled, and names everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from autogpt_server.errors import InvalidError, Problem
+from autogpt_server.scheduler.cron import parse_cron
+from autogpt_server.scheduler.zones import parse_zone
+
+if TYPE_CHECKING:
+    from autogpt_server.scheduler.scheduling import NewSchedule
+
+#: Characters of the longest name.
+_MAX_NAME = 200
+#: Seconds of the longest interval and jitter.
+_MAX_INTERVAL, _MAX_JITTER = 10 * 366 * 86_400, 86_400
+_MAX_MISFIRES, _MAX_RUNS, _MAX_FAILURES, _MAX_EXCLUDED = 1000, 1_000_000_000, 1000, 1000
+#: Years in which times may lie.
+_YEARS = range(1970, 9000)
+
+
+def check_times(new: NewSchedule, now: datetime, was: NewSchedule | None = None) -> None:
+    """Check everything but graph and inputs.
+
+    Args:
+        new: What is wanted.
+        now: When this is; a single run must come later.
+        was: What it is until now, where it is changed: a run that has been is no reason to refuse.
+
+    Raises:
+        InvalidError: Names each field that is wrong, and what would be right.
+    """
+    problems = [*_kind(new, now, was), *_bounds(new), *_numbers(new), *_dates(new)]
+    if new.name is not None and not (len(new.name.strip()) > 0 and len(new.name) <= _MAX_NAME):
+        problems.append(Problem("name", f"has {len(new.name)} characters", f"use 1 to {_MAX_NAME}, or leave it out"))
+    if problems:
+        raise InvalidError("The schedule was refused.", problems)
+
+
+def _kind(new: NewSchedule, now: datetime, was: NewSchedule | None) -> Iterator[Problem]:
+    given = [name for name in ("cron", "run_at", "interval_seconds") if getattr(new, name) is not None]
+    if len(given) != 1:
+        found = "none of cron, run_at and interval_seconds is" if not given else f"{' and '.join(given)} are"
+        yield Problem(given[-1] if given else "cron", f"{found} given", "give exactly one of the three")
+    try:
+        parse_zone(new.timezone)
+    except InvalidError as error:
+        yield from error.problems
+    if new.cron is not None:
+        try:
+            parse_cron(new.cron)
+        except InvalidError as error:
+            yield from error.problems
+    if new.run_at is not None:
+        yield from _moment("run_at", new.run_at)
+        if new.run_at <= now and (was is None or was.run_at != new.run_at):
+            yield Problem("run_at", f"{new.run_at.isoformat()} is over", "give it a time in the future")
+    if new.interval_seconds is not None:
+        yield from _range("interval_seconds", new.interval_seconds, 1, _MAX_INTERVAL)
+
+
+def _bounds(new: NewSchedule) -> Iterator[Problem]:
+    for name in ("starts_at", "ends_at"):
+        moment = getattr(new, name)
+        if moment is not None:
+            yield from _moment(name, moment)
+    if new.starts_at is not None and new.ends_at is not None and new.ends_at < new.starts_at:
+        yield Problem("ends_at", "lies before starts_at", "give it a later end, or none")
+
+
+def _moment(path: str, moment: datetime) -> Iterator[Problem]:
+    if moment.year not in _YEARS:
+        fix = f"use a year from {_YEARS.start} to {_YEARS.stop - 1}"
+        yield Problem(path, f"{moment.isoformat()} is no time that can be stored", fix)
+
+
+def _numbers(new: NewSchedule) -> Iterator[Problem]:
+    yield from _range("misfire_limit", new.misfire_limit, 1, _MAX_MISFIRES)
+    yield from _range("jitter_seconds", new.jitter_seconds, 0, _MAX_JITTER)
+    if new.interval_seconds is not None and new.jitter_seconds >= new.interval_seconds:
+        yield Problem("jitter_seconds", "is not shorter than the interval", "give it fewer seconds")
+    if new.max_runs is not None:
+        yield from _range("max_runs", new.max_runs, 1, _MAX_RUNS)
+    if new.pause_after_failures is not None:
+        yield from _range("pause_after_failures", new.pause_after_failures, 1, _MAX_FAILURES)
+
+
+def _range(path: str, value: int, least: int, most: int) -> Iterator[Problem]:
+    if not least <= value <= most:
+        yield Problem(path, f"is {value}", f"use a whole number from {least} to {most}")
+
+
+def _dates(new: NewSchedule) -> Iterator[Problem]:
+    if len(new.excluded_dates) > _MAX_EXCLUDED:
+        yield Problem("excluded_dates", f"holds {len(new.excluded_dates)} ranges", f"use at most {_MAX_EXCLUDED}")
+    for i, one in enumerate(new.excluded_dates):
+        if one.last < one.first:
+            yield Problem(f"excluded_dates[{i}].last", "lies before the first day", "exchange the two")
+        if one.last - one.first > timedelta(days=366 * 10):
+            yield Problem(f"excluded_dates[{i}]", "is longer than ten years", "give the schedule an end instead")
