@@ -176,3 +176,27 @@ def test_text_that_no_database_stores_is_refused_by_the_name_of_its_argument(man
         told = answer.json()
         assert told["type"] == "InvalidError"
         assert {problem["path"] for problem in told["args"][1]} == {"graph_id", "data.deep[0].er"}
+
+
+@pytest.mark.parametrize("argument", ["priority", "graph_version"])
+@pytest.mark.parametrize("wrong", [True, "1", 1.5])
+def test_what_is_no_whole_number_is_refused_by_the_name_of_its_argument(
+    managed: Managed, argument: str, wrong: object
+) -> None:
+    graph = managed.store({"a": ("ValueBlock", {"input": 1})})
+    answer = httpx.post(
+        f"http://127.0.0.1:{managed.manager.port}/add_execution",
+        json={"graph_id": graph.id, "data": {}, argument: wrong},
+        timeout=20,
+        trust_env=False,
+    )
+    assert answer.status_code == 422
+    assert argument in answer.json()["detail"][0]["loc"]
+
+
+def test_ids_are_read_in_any_case(managed: Managed) -> None:
+    graph = managed.store({"a": ("ValueBlock", {"input": 1})})
+    add, cancel = map(endpoint_to_sync, (managed.client.add_execution, managed.client.cancel_execution))
+    execution_id = add(graph_id=graph.id.upper(), data={})["id"]
+    assert managed.ended(execution_id).status is ExecutionStatus.COMPLETED
+    assert cancel(execution_id=execution_id.upper()) is ExecutionStatus.COMPLETED
