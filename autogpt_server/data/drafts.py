@@ -22,8 +22,9 @@ from autogpt_server.model.jsonvalue import loads
 
 #: Begins the names of drafts, which stand among the ids in a nudge.
 DRAFT_PREFIX = "draft:"
-#: Rows that one draft has at most, and their characters: it fits into one datagram, and costs a large commit nothing.
-_MAX_ROWS, _MAX_CHARACTERS = 400, 100_000
+#: Rows that one draft has at least and at most, and their characters: fewer rows are read as fast as a draft is, and it
+#: fits into one datagram and costs a large commit nothing.
+_LEAST_ROWS, _MAX_ROWS, _MAX_CHARACTERS = 5, 400, 100_000
 #: Where columns stand that ``Draft.of`` measures.
 _INPUTS, _OUTPUTS, _LOGS = 5, 6, 10
 
@@ -50,9 +51,9 @@ class Draft:
     name: str = ""
 
     @property
-    def is_small(self) -> bool:
-        """Whether it may be sent."""
-        if len(self.rows) > _MAX_ROWS:
+    def is_worthwhile(self) -> bool:
+        """Whether it shall be sent: it saves something, and is not too large."""
+        if not _LEAST_ROWS <= len(self.rows) <= _MAX_ROWS:
             return False
         size = sum(len(row[_INPUTS]) + len(row[_OUTPUTS] or "") + len(row[_LOGS] or "") for row in self.rows)
         return size + (0 if self.end is None else len(self.end.outputs)) <= _MAX_CHARACTERS

@@ -22,9 +22,9 @@ class Drafting:
         self._last: Draft | None = None
 
     def send(self, draft: Draft | None) -> None:
-        """Send what is about to be written, if that is little; what was sent before is void."""
+        """Send what is about to be written, if that helps; what was sent before is void."""
         self._last = None
-        if draft is None or not draft.is_small:
+        if draft is None or not draft.is_worthwhile:
             return
         self._count += 1
         self._last = replace(draft, name=f"{self._prefix}{self._count}")

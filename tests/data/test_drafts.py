@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from autogpt_server.data.database import Database
@@ -88,13 +90,16 @@ class Sent(Nudger):
         self.words.append(list(ids))  # pyright: ignore
 
 
+ROW = ("x.0", "x", "n", 1, "COMPLETED", "{}", "[]", None, 1, 1, None, 3, 0, 0, 0)
+
+
 def test_only_the_last_try_to_commit_is_ever_told_durable() -> None:
     sent = Sent()
     drafting = Drafting(sent, "lease")
-    drafting.send(Draft("x", 3, [], None))
-    drafting.send(Draft("x", 3, [], None))
+    drafting.send(Draft("x", 3, [ROW] * 5, None))
+    drafting.send(Draft("x", 3, [ROW] * 5, None))
     drafting.tell_durable({"x"})
-    drafting.send(Draft("x", 4, [], None))
+    drafting.send(Draft("x", 4, [ROW] * 5, None))
     drafting.send(None)
     drafting.tell_durable({"x"})
     drafting.tell_durable({"y"})
@@ -104,11 +109,11 @@ def test_only_the_last_try_to_commit_is_ever_told_durable() -> None:
     assert sent.words == [["x", second.name], ["x"], ["y"]]
 
 
-def test_what_is_large_is_not_sent() -> None:
+@pytest.mark.parametrize("rows", [[ROW] * 4, [ROW] * 401, [(*ROW[:6], "a" * 30_000, *ROW[7:])] * 5])
+def test_what_helps_nobody_or_is_large_is_not_sent(rows: list[tuple[Any, ...]]) -> None:
     sent = Sent()
-    row = ("x.0", "x", "n", 1, "COMPLETED", "{}", '"' + "a" * 200_000 + '"', None, 1, 1, None, 3, 0, 0, 0)
     drafting = Drafting(sent, "lease")
-    drafting.send(Draft("x", 3, [row], None))
+    drafting.send(Draft("x", 3, rows, None))
     drafting.tell_durable({"x"})
     assert (sent.drafts, sent.words) == ([], [["x"]])
 
