@@ -80,23 +80,23 @@ def test_all_runs_around_every_change_of_the_clock_are_those_of_the_walker(name:
     for _ in range(ROUNDS):
         for change in changes or [datetime(2012, 2, 29, tzinfo=UTC)]:
             window = make_window_around(zone, change, hours=40 if name == "Pacific/Apia" else 15)
-            for _ in range(max(12, 240 // max(len(changes), 1))):
+            for _ in range(max(9, 180 // max(len(changes), 1))):
                 near = (change + timedelta(minutes=chance.randint(-90, 90))).astimezone(zone)
                 compare(window, expressions.make(near), chance, compared)
     print(f"{name}: {len(compared.expressions)} expressions, {compared.moments} minutes")
-    assert len(compared.expressions) > 150
+    assert len(compared.expressions) > 130
 
 
 @pytest.mark.parametrize("name", ZONES)
 def test_all_runs_of_random_days_are_those_of_the_walker(name: str) -> None:
     zone, chance, expressions, compared = parse_zone(name), random.Random(name), Expressions(99), Compared()
-    for _ in range(8 * ROUNDS):
+    for _ in range(6 * ROUNDS):
         start = datetime(2010, 1, 1, tzinfo=UTC) + timedelta(minutes=chance.randint(0, 25 * 365 * 1440))
         window = Window(zone, start, 2.5)
         for _ in range(12):
             compare(window, expressions.make(start.astimezone(zone) + timedelta(days=1)), chance, compared)
     print(f"{name}: {len(compared.expressions)} expressions, {compared.moments} minutes")
-    assert len(compared.expressions) > 80
+    assert len(compared.expressions) > 60
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "Australia/Lord_Howe"])
