@@ -7,6 +7,7 @@ happens to this thread or to others like it, each slot is fired once: see ``data
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import logging
 import threading
@@ -28,7 +29,7 @@ from autogpt_server.model.schedule import Schedule, SlotOutcome
 from autogpt_server.scheduler.adopted import AdoptedTriggers
 from autogpt_server.scheduler.job_rows import job_row
 from autogpt_server.scheduler.planning import plan
-from autogpt_server.scheduler.timetable import due_at, timetable_of
+from autogpt_server.scheduler.timetable import Ahead, due_at, timetable_of
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ _READ_SECONDS = 60.0
 _LONGEST_WAIT = 5.0
 #: Schedules read at once.
 _PAGE = 5000
+#: Seconds before it is due at which a schedule is prepared.
+_PREPARED_SECONDS = 5.0
 #: Seconds until a schedule is tried again that somebody else is firing, or that cannot be read.
 _AGAIN_SECONDS = 1.0
 #: Seconds after a failure of the database, doubled up to the longest wait.
@@ -52,6 +55,8 @@ class _Known:
     schedule: Schedule
     #: When it is looked at next, in seconds since 1970.
     at: float
+    #: Worked out before it is due: the slot after the next one takes most of the time.
+    timetable: Ahead | None = None
 
 
 class Timers:
@@ -143,9 +148,27 @@ class Timers:
             self._on_turn()
         self._advance()
         self.trouble = None
+        self._prepare()
         with self._wake:
             if not (self._changed or self._reads_all or self._is_stopping):
                 self._wake.wait(self._seconds_to_wait())
+
+    def _prepare(self) -> None:
+        """Work out beforehand what can be for those that are due soon, as far as there is time."""
+        soon = _now() + _PREPARED_SECONDS
+        for at, id_ in sorted(entry for entry in self._heap if entry[0] < soon):
+            known = self._known.get(id_)
+            if known is None or known.at != at or known.timetable is not None or known.schedule.is_adopted:
+                continue
+            slot = known.schedule.next_run_at
+            # What cannot be read is told when it is due.
+            with contextlib.suppress(InvalidError):
+                timetable = Ahead(timetable_of(known.schedule))
+                if slot is not None:
+                    timetable.look_after(slot)
+                known.timetable = timetable
+            if self._heap[0][0] <= _now():
+                return
 
     def _seconds_to_wait(self) -> float:
         until = min(self._heap[0][0] if self._heap else float("inf"), self._next_read)
@@ -202,20 +225,20 @@ class Timers:
         self._known[schedule.id] = _Known(schedule, at)
         heapq.heappush(self._heap, (at, schedule.id))
 
-    def _due(self) -> list[Schedule]:
+    def _due(self) -> list[_Known]:
         """Take what is due from memory, at most a batch of it."""
         now = _now()
-        due: list[Schedule] = []
+        due: list[_Known] = []
         while self._heap and self._heap[0][0] <= now and len(due) < MAX_BATCH:
             at, id_ = heapq.heappop(self._heap)
             known = self._known.get(id_)
             # Another entry of the heap has taken its place.
             if known is not None and known.at == at:
                 del self._known[id_]
-                due.append(known.schedule)
+                due.append(known)
         return due
 
-    def _fire(self, due: list[Schedule]) -> None:
+    def _fire(self, due: list[_Known]) -> None:
         plans = self._plan(due)
         while plans:
             fired = self._firing.fire(plans)
@@ -227,18 +250,19 @@ class Timers:
             self._read_later(fired.changed)
             plans = [self._checked(one, version) for one, version in fired.unchecked]
 
-    def _plan(self, due: list[Schedule]) -> list[Plan]:
+    def _plan(self, due: list[_Known]) -> list[Plan]:
         now = clock.now()
-        triggers = self._triggers.of_many(due)
+        triggers = self._triggers.of_many([known.schedule for known in due])
         plans: list[Plan] = []
-        for schedule in due:
+        for known in due:
+            schedule = known.schedule
             trigger = triggers.get(schedule.id)
             if schedule.is_adopted and trigger is None:
                 log.error("schedule %s is not fired: its job row is gone, or cannot be restored", schedule.id)
                 self._look_at(schedule, _now() + _READ_SECONDS)
                 continue
             try:
-                found = plan(schedule, timetable_of(schedule, trigger), now, self._grace)
+                found = plan(schedule, known.timetable or timetable_of(schedule, trigger), now, self._grace)
             except InvalidError as error:
                 log.error("schedule %s is not fired: %s", schedule.id, error)
                 self._look_at(schedule, _now() + _READ_SECONDS)

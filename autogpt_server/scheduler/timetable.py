@@ -80,6 +80,22 @@ class Foreign:
         return found if found > moment else None
 
 
+@dataclass(slots=True)
+class Ahead:
+    """A timetable that has worked one slot out before it is asked for."""
+
+    inner: Timetable
+    _moment: datetime | None = None
+    _slot: datetime | None = None
+
+    def look_after(self, moment: datetime) -> None:
+        """Work out now what comes after a moment."""
+        self._slot, self._moment = self.inner.next_after(moment), moment
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        return self._slot if moment == self._moment else self.inner.next_after(moment)
+
+
 @dataclass(frozen=True, slots=True)
 class Bounded:
     """The part of a timetable between two moments, both included."""
