@@ -25,6 +25,7 @@ from autogpt_server.model.jsonvalue import loads
 from autogpt_server.model.policy import GraphPolicy
 from autogpt_server.model.schedule import OverlapPolicy, Schedule, Slot, SlotOutcome
 from autogpt_server.model.turns import lane_of
+from autogpt_server.service.crash_points import crash_point
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class Firing:
             self._pause_gone(c, gone)
             self._apply_rules(c, [plan for plan, _ in ready])
             won = write_slots(self._db, c, [slot for plan, _ in ready for slot in plan.slots])
+            crash_point("slots.written")
             rows = [
                 _Execution(plan.schedule, target, slot, plan.inputs)
                 for plan, target in ready
@@ -110,6 +112,8 @@ class Firing:
             self._cancel_running(c, rows, fired, ends)
             _accept(self._db, c, rows)
             self._count_runs(c, rows)
+            crash_point("slots.accepted")
+        crash_point("slots.committed")
         ends.count()
         fired.executions += [(one.slot, one.slot.execution_id or "") for one in rows]
         fired.done += [plan for plan, _ in ready]
@@ -133,6 +137,8 @@ class Firing:
                     [(job.next_run_time, job.state, job.id) for job in present],
                 )
             remove_jobs(self._db, c, [id_ for id_, job in jobs.items() if id_ in moved and job is None])
+            crash_point("advance.written")
+        crash_point("advance.committed")
 
     def _hold(self, c: Connection, plans: Sequence[Plan], fired: Fired) -> list[Plan]:
         """Lock the schedules that are still as they were planned; whoever holds one already fires it."""

@@ -17,6 +17,7 @@ from autogpt_server.errors import ScheduleNotFound
 from autogpt_server.model import clock
 from autogpt_server.model.jsonvalue import dumps, loads
 from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapPolicy, Schedule
+from autogpt_server.service.crash_points import crash_point
 
 #: PostgreSQL's channel on which schedulers on all machines hear which schedules changed.
 CHANNEL = "autogpt_schedules"
@@ -59,6 +60,8 @@ class Schedules:
             c.execute(self._db.sql(_INSERT), _values(self._db, schedule))
             _write_job(self._db, c, schedule.id, job)
             self._notify(c, [schedule.id])
+            crash_point("schedule.written")
+        crash_point("schedule.committed")
         self._announce([schedule.id])
 
     def adopt(self, schedules: Iterable[Schedule]) -> list[str]:
@@ -158,6 +161,8 @@ class Schedules:
             c.execute(self._db.sql(_UPDATE), (*values, schedule_id))
             _write_job(self._db, c, schedule_id, job_of(after))
             self._notify(c, [schedule_id])
+            crash_point("schedule.written")
+        crash_point("schedule.committed")
         self._announce([schedule_id])
         return after
 
@@ -176,6 +181,8 @@ class Schedules:
             check(before)
             bury(self._db, c, [schedule_id])
             self._notify(c, [schedule_id])
+            crash_point("schedule.written")
+        crash_point("schedule.committed")
         self._announce([schedule_id])
         return before
 

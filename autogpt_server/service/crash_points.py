@@ -48,6 +48,13 @@ POINTS = {
     "rescue.fenced": "a dead executor's epoch is raised in an open transaction, its executions are still RUNNING",
     "rescue.written": "a dead executor's executions are QUEUED or parked in an open transaction",
     "rescue.committed": "a dead executor's work is given back, its marks are still there and nobody was nudged",
+    "schedule.written": "a schedule and its job row are changed and not committed",
+    "schedule.committed": "a schedule is changed; nobody who fires it was told, nobody was answered",
+    "slots.written": "due slots are claimed in an open transaction, their executions are not written",
+    "slots.accepted": "due slots and their executions are written and not committed",
+    "slots.committed": "due slots and their executions are stored; no executor was nudged, the schedules are still due",
+    "advance.written": "the next slots of schedules are written and not committed",
+    "advance.committed": "the next slots of schedules are stored",
     "engine.written": "the query engine has written in an open transaction",
     "engine.committed": "the query engine has committed, the client has no answer",
 }

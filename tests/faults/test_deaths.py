@@ -247,10 +247,20 @@ PASSED_BY: dict[str, Work] = {
 #: Passed while a server starts, and while it stops.
 AT_START = ("migration.applied", "migration.committed")
 AT_STOP = ("lease.end_written", "lease.end_committed")
+#: Passed by whoever makes and fires schedules; see test_schedule_deaths.py.
+OF_SCHEDULES = (
+    "schedule.written",
+    "schedule.committed",
+    "slots.written",
+    "slots.accepted",
+    "slots.committed",
+    "advance.written",
+    "advance.committed",
+)
 
 
 def test_every_place_is_tested() -> None:
-    assert sorted([*PASSED_BY, *AT_START, *AT_STOP]) == sorted(POINTS)
+    assert sorted([*PASSED_BY, *AT_START, *AT_STOP, *OF_SCHEDULES]) == sorted(POINTS)
 
 
 @pytest.mark.parametrize("point", PASSED_BY)
