@@ -36,7 +36,7 @@ _IDLE_SECONDS = 10
 #: Seconds after which a connection is lost whose other end confirms nothing any more.
 _NETWORK_SECONDS = 30
 #: Seconds to wait for a free connection of the pool.
-_POOL_SECONDS = 30.0
+POOL_SECONDS = 30.0
 #: SQLite's result codes that say "not now": busy, locked, read-only, I/O error, full, cannot open, protocol.
 _SQLITE_OUTAGES = frozenset({5, 6, 8, 10, 13, 14, 15})
 #: PostgreSQL's state of a connection that it ended because of ``_IDLE_SECONDS``.
@@ -58,11 +58,9 @@ class Database:
         #: Why the last transaction that was to be written was not; None where it was.
         self.write_error: str | None = None
         self._process = os.getpid()
-        pool: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": _POOL_SECONDS}
-        if url.path is None:
-            self._engine, self._writer = _postgresql_engine(url, pool), None
-        else:
-            self._engine, self._writer = _sqlite_engine(url.path, pool), _SqliteWriter(url.path)
+        pool: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": POOL_SECONDS}
+        self._engine = make_engine(url, pool)
+        self._writer = None if url.path is None else _SqliteWriter(url.path)
         #: The driver's module, which has the classes of its errors.
         self.driver: Any = self._engine.dialect.loaded_dbapi
 
@@ -246,6 +244,16 @@ def _syncing(connection: Connection, durable: bool) -> Generator[None]:
         yield
     finally:
         driver_connection.execute("PRAGMA synchronous=FULL")
+
+
+def make_engine(url: DatabaseUrl, pool: dict[str, Any]) -> Engine:
+    """Make an engine whose connections are set as all of ours are.
+
+    Args:
+        url: Where the database is.
+        pool: SQLAlchemy's arguments for the pool.
+    """
+    return _postgresql_engine(url, pool) if url.path is None else _sqlite_engine(url.path, pool)
 
 
 def _sqlite_engine(path: Path, pool: dict[str, Any]) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from apscheduler.triggers.base import BaseTrigger
@@ -10,7 +11,7 @@ from autogpt_server.data.database import Database
 from autogpt_server.data.job_tables import read_jobs
 from autogpt_server.errors import ConflictError
 from autogpt_server.model.schedule import Schedule
-from autogpt_server.scheduler.unpickling import load_job_state
+from autogpt_server.scheduler.unpickling import NotRestorable, load_job_state
 
 
 class AdoptedTriggers:
@@ -41,10 +42,6 @@ class AdoptedTriggers:
             states = read_jobs(self._db, c, ids)
         found: dict[str, BaseTrigger] = {}
         for id_, state in states.items():
-            try:
-                trigger = load_job_state(state)["trigger"]
-            except ValueError:
-                continue
-            if isinstance(trigger, BaseTrigger):
-                found[id_] = trigger
+            with contextlib.suppress(NotRestorable):
+                found[id_] = load_job_state(state)["trigger"]
         return found

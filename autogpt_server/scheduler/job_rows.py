@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import pickle
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.date import DateTrigger
@@ -95,4 +95,4 @@ def _cron_trigger(
     cron: str, timezone: str, starts_at: datetime | None, ends_at: datetime | None, jitter: int | None
 ) -> BaseTrigger:
     # Thousands of rows are written at once, many with the same times.
-    return cast(BaseTrigger, UnixCronTrigger(cron, timezone, starts_at, ends_at, jitter))
+    return UnixCronTrigger(cron, timezone, starts_at, ends_at, jitter)
