@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _GRAPH_COLUMNS = (
     '"id","agentGraphId","agentGraphVersion","userId","status","inputs","outputs","stats","error","attempt","deaths",'
     '"depth","revision","parentExecutionId","stopRequestedAt","createdAt","startedAt","endedAt","priority",'
-    '"pauseRequestedAt","pausedMilliseconds","rerunOfId","rerunFromNodeId"'
+    '"pauseRequestedAt","pausedMilliseconds","rerunOfId","rerunFromNodeId","scheduleId","scheduledAt"'
 )
 _NODE_COLUMNS = (
     '"id","agentGraphExecutionId","agentNodeId","sequence","status","inputData","outputData","error","attempt",'
@@ -285,6 +285,8 @@ class Executions:
             paused=timedelta(milliseconds=row[20]),
             rerun_of_id=row[21],
             rerun_from_node_id=row[22],
+            schedule_id=row[23],
+            scheduled_at=self._db.from_column(row[24]),
         )
 
     def _node_change(self, row: AnyRow) -> NodeChange:

@@ -19,12 +19,13 @@ from autogpt_server.data.database import Database
 from autogpt_server.data.ends import Ends
 from autogpt_server.data.job_tables import JobRow, remove_jobs
 from autogpt_server.data.slots import write_slots
+from autogpt_server.errors import GraphNotFound
 from autogpt_server.model import clock
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import loads
 from autogpt_server.model.policy import GraphPolicy
 from autogpt_server.model.schedule import OverlapPolicy, Schedule, Slot, SlotOutcome
-from autogpt_server.model.turns import lane_of
+from autogpt_server.model.turns import ORDINARY, lane_of
 from autogpt_server.service.crash_points import crash_point
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ MAX_BATCH = 500
 _LOOK_BACK = 100
 #: Begins the lanes in which executions of a schedule wait for each other.
 _LANE = "schedule:"
+#: The same for those of a backfill.
+_BACKFILL_LANE = "backfill:"
+_NO_LANE = (ORDINARY, 0)
 _UNFINISHED = "('INCOMPLETE','QUEUED','RUNNING','PAUSED')"
 
 
@@ -139,6 +143,64 @@ class Firing:
             remove_jobs(self._db, c, [id_ for id_, job in jobs.items() if id_ in moved and job is None])
             crash_point("advance.written")
         crash_point("advance.committed")
+
+    def run_now(self, schedule: Schedule, target: Target, inputs: str) -> str:
+        """Accept an execution of a schedule beside its slots, and return its id."""
+        slot = planned(schedule, clock.now(), is_late=False)
+        with self._db.write() as c:
+            _accept(self._db, c, [_Execution(schedule, target, slot, inputs, _NO_LANE, is_of_slot=False)])
+        return slot.execution_id or ""
+
+    def backfill(self, schedule: Schedule, target: Target, inputs: str, slots: Sequence[Slot], limit: int) -> list[str]:
+        """Accept executions for slots of the past that have none; returns their ids.
+
+        Args:
+            schedule: Whose.
+            target: What is executed.
+            inputs: As they are stored.
+            slots: With an execution's id each.
+            limit: How many of them may run at the same time.
+        """
+        lane = (f"{_BACKFILL_LANE}{schedule.id}", limit)
+        with self._db.write() as c:
+            made = _accept(self._db, c, [_Execution(schedule, target, slot, inputs, lane) for slot in slots])
+            done = [slot for slot in slots if slot.execution_id in made]
+            new = write_slots(self._db, c, done)
+            # Those that were skipped, or that stand in the ledger for others as well, tell of their execution now.
+            text = """
+UPDATE "AgentScheduleSlot" SET "outcome" = ?, "reason" = ?, "graphExecutionId" = ?, "firedAt" = ?
+WHERE "scheduleId" = ? AND "scheduledAt" = ? AND "count" = 1
+"""
+            old = [slot for slot in done if (slot.schedule_id, slot.scheduled_at) not in new]
+            if old:
+                c.execute(self._db.sql(text), [self._corrected(slot) for slot in old])
+        return [slot.execution_id for slot in done if slot.execution_id]
+
+    def _corrected(self, slot: Slot) -> tuple[Any, ...]:
+        moments = (self._db.to_column(slot.fired_at), slot.schedule_id, self._db.to_column(slot.scheduled_at))
+        return (slot.outcome.value, slot.reason, slot.execution_id, *moments)
+
+    def have_executions(self, schedule_id: str, first: datetime, last: datetime) -> set[datetime]:
+        """Tell which due times of a range, both ends included, have an execution."""
+        text = """
+SELECT "scheduledAt" FROM "AgentGraphExecution" WHERE "scheduleId" = ? AND "scheduledAt" >= ? AND "scheduledAt" <= ?
+"""
+        values = (schedule_id, self._db.to_column(first), self._db.to_column(last))
+        with self._db.read() as c:
+            found = c.execute(self._db.sql(text), values).scalars()
+        return {moment for value in found if (moment := self._db.from_column(value)) is not None}
+
+    def target(self, schedule: Schedule) -> Target:
+        """Tell what a schedule executes now.
+
+        Raises:
+            GraphNotFound: Its graph is gone.
+        """
+        with self._db.read() as c:
+            found = _targets(self._db, c, [schedule]).get(schedule.id)
+        if found is None:
+            raise GraphNotFound(schedule.graph_id, schedule.graph_version)
+        return found
 
     def _hold(self, c: Connection, plans: Sequence[Plan], fired: Fired) -> list[Plan]:
         """Lock the schedules that are still as they were planned; whoever holds one already fires it."""
@@ -289,6 +351,9 @@ class _Execution(NamedTuple):
     target: Target
     slot: Slot
     inputs: str
+    #: Where it waits; None for where the schedule's policy says.
+    lane: tuple[str, int] | None = None
+    is_of_slot: bool = True
 
 
 def _targets(db: Database, c: Connection, schedules: Iterable[Schedule]) -> dict[str, Target]:
@@ -329,9 +394,12 @@ def _target(row: Row) -> Target:
     return Target(row[0], GraphPolicy() if row[1] == "{}" else GraphPolicy.model_validate(loads(row[1])))
 
 
-def _accept(db: Database, c: Connection, rows: list[_Execution]) -> None:
-    """Store executions as QUEUED."""
+def _accept(db: Database, c: Connection, rows: list[_Execution]) -> set[str]:
+    """Store executions as QUEUED, and return the ids of those whose slot had none."""
+    if not rows:
+        return set()
     now = clock.now()
+    values = [_values(one, now) for one in rows]
     if db.provider == "postgresql":
         text = """
 INSERT INTO "AgentGraphExecution" ("id","agentGraphId","agentGraphVersion","userId","inputs","lane","laneLimit",
@@ -340,26 +408,36 @@ SELECT i, g, v, u, n, l, k, s, TIMESTAMP 'epoch' + a * INTERVAL '1 millisecond',
        TIMESTAMP 'epoch' + c * INTERVAL '1 millisecond', 'QUEUED', 1
 FROM json_to_recordset(?::json)
 AS rows (i text, g text, v int, u text, n text, l text, k int, s text, a bigint, c bigint)
+ON CONFLICT ("scheduleId","scheduledAt") DO NOTHING RETURNING "id"
 """
-        values = [_values(one, now) for one in rows]
-        if values:
-            c.execute(db.sql(text), (db.to_recordset("igvunlksac", values),))
-        return
+        return set(c.execute(db.sql(text), (db.to_recordset("igvunlksac", values),)).scalars())
     text = """
 INSERT INTO "AgentGraphExecution" ("id","agentGraphId","agentGraphVersion","userId","inputs","lane","laneLimit",
 "scheduleId","scheduledAt","createdAt","status","revision") VALUES (?,?,?,?,?,?,?,?,?,?,'QUEUED',1)
+ON CONFLICT ("scheduleId","scheduledAt") DO NOTHING
 """
-    if rows:
-        c.execute(text, [_values(one, now) for one in rows])
+    before = _changes(c)
+    c.execute(text, values)
+    if _changes(c) - before == len(rows):
+        return {one.slot.execution_id or "" for one in rows}
+    ids = [one.slot.execution_id or "" for one in rows]
+    return set(c.execute(f'SELECT "id" FROM "AgentGraphExecution" WHERE "id" {db.among}', (db.to_list(ids),)).scalars())
+
+
+def _changes(c: Connection) -> int:
+    """Count the rows that this connection to SQLite has changed so far."""
+    return c.execute("SELECT total_changes()").scalar_one()
 
 
 def _values(one: _Execution, now: datetime) -> tuple[Any, ...]:
     s = one.schedule
     limit = one.target.policy.max_concurrent_executions
     lane, lane_limit = lane_of(s.graph_id, limit, 0)
-    if limit is None and s.overlap_policy in (OverlapPolicy.BUFFER_ONE, OverlapPolicy.CANCEL_RUNNING):
+    if limit is None and one.lane is not None:
+        lane, lane_limit = one.lane
+    elif limit is None and s.overlap_policy in (OverlapPolicy.BUFFER_ONE, OverlapPolicy.CANCEL_RUNNING):
         lane, lane_limit = f"{_LANE}{s.id}", 1
-    slot = clock.to_ms(one.slot.scheduled_at)
+    slot = clock.to_ms(one.slot.scheduled_at) if one.is_of_slot else None
     return (
         one.slot.execution_id, s.graph_id, one.target.version, s.user_id, one.inputs, lane, lane_limit, s.id, slot,
         clock.to_ms(now),

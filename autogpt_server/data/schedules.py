@@ -57,7 +57,7 @@ class Schedules:
     def create(self, schedule: Schedule, job: JobRow | None) -> None:
         """Store a new schedule."""
         with self._db.write() as c:
-            c.execute(self._db.sql(_INSERT), _values(self._db, schedule))
+            insert_schedules(self._db, c, [schedule])
             _write_job(self._db, c, schedule.id, job)
             self._notify(c, [schedule.id])
             crash_point("schedule.written")
@@ -198,6 +198,11 @@ class Schedules:
         if self._db.provider == "postgresql" and ids:
             told = " ".join(ids) if len(ids) <= _MAX_ANNOUNCED else ""
             c.execute(self._db.sql("SELECT pg_notify(?, ?)"), (CHANNEL, told))
+
+
+def insert_schedules(db: Database, c: Connection, schedules: Iterable[Schedule]) -> None:
+    """Insert new schedules inside a transaction; whoever does so writes their job rows as well."""
+    c.execute(db.sql(_INSERT), [_values(db, schedule) for schedule in schedules])
 
 
 def bury(db: Database, c: Connection, ids: Sequence[str]) -> None:

@@ -59,11 +59,8 @@ class Slots:
         """Read a page of a schedule's slots, the latest first.  The caller has checked whose it is."""
         where, values = "", list[Any]()
         if cursor is not None:
-            position = decode_cursor(cursor)
-            if not isinstance(position, int):
-                raise bad_cursor()
             where = ' AND "scheduledAt" < ?'
-            values.append(self._db.to_column(clock.from_ms(position)))
+            values.append(self._db.to_column(_moment(decode_cursor(cursor))))
         text = f"""
 SELECT {_COLUMNS} FROM "AgentScheduleSlot" WHERE "scheduleId" = ?{where} ORDER BY "scheduledAt" DESC LIMIT ?
 """
@@ -71,7 +68,7 @@ SELECT {_COLUMNS} FROM "AgentScheduleSlot" WHERE "scheduleId" = ?{where} ORDER B
             rows = c.execute(self._db.sql(text), (schedule_id, *values, limit + 1)).all()
         items = [self._slot(row) for row in rows[:limit]]
         more = len(rows) > limit
-        return Page(items, encode_cursor(clock.to_ms(items[-1].scheduled_at)) if more else None)
+        return Page(items, encode_cursor(str(clock.to_ms(items[-1].scheduled_at))) if more else None)
 
     def between(self, schedule_id: str, first: datetime, last: datetime) -> list[Slot]:
         """Read the slots of a range, both ends included, by time."""
@@ -124,6 +121,12 @@ def _values(slot: Slot) -> tuple[Any, ...]:
         slot.count,
         clock.to_ms(slot.fired_at),
     )
+
+
+def _moment(position: Any) -> datetime:
+    if not (isinstance(position, str) and position.isascii() and position.isdecimal() and len(position) < 15):
+        raise bad_cursor()
+    return clock.from_ms(int(position))
 
 
 def _required(moment: datetime | None) -> datetime:

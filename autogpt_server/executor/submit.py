@@ -230,6 +230,10 @@ class Submitter:
             self._nudger.send(Topic.CHANGES, reached.ids)
         return await asyncio.to_thread(self._executions.get, user_id, execution_id)
 
+    def nudge(self) -> None:
+        """Tell executors that somebody else has queued something."""
+        self._nudger.send(Topic.QUEUE)
+
     def stop_accepting(self) -> None:
         """Refuse new executions from now on with ``Unavailable``; everything else goes on.  For any thread."""
         self.is_draining = True

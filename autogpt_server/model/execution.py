@@ -99,6 +99,9 @@ class GraphExecution(_Value):
     #: The execution whose results this one has taken over, and the node from which on it runs again.
     rerun_of_id: str | None
     rerun_from_node_id: str | None
+    #: The schedule that started it, and the due time for which; none where it was run beside its times.
+    schedule_id: str | None = None
+    scheduled_at: datetime | None = None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None

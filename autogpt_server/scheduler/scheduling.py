@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from autogpt_server.data.database import Database
+from autogpt_server.data.firing import Firing
 from autogpt_server.data.graph_versions import Wanted, find_version, load_version
 from autogpt_server.data.job_tables import JobRow
 from autogpt_server.data.pages import Page
+from autogpt_server.data.queue import inputs_text
 from autogpt_server.data.schedules import Schedules
 from autogpt_server.data.slots import Slots
 from autogpt_server.errors import ConflictError, InvalidError, NotAuthorizedError, Problem
@@ -23,6 +25,7 @@ from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import plain
 from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapPolicy, Schedule, Slot
 from autogpt_server.scheduler.adopted import AdoptedTriggers
+from autogpt_server.scheduler.backfill import checked_target
 from autogpt_server.scheduler.job_rows import job_row
 from autogpt_server.scheduler.schedule_checks import check_times
 from autogpt_server.scheduler.timetable import due_at, timetable_of
@@ -67,7 +70,7 @@ class Scheduling:
     def __init__(self, database: Database, announce: Callable[[list[str]], None]) -> None:
         self._db = database
         self._schedules, self._slots = Schedules(database, announce), Slots(database)
-        self._triggers = AdoptedTriggers(database)
+        self._firing, self._triggers = Firing(database), AdoptedTriggers(database)
 
     def create(self, user_id: str, new: NewSchedule) -> Schedule:
         """Store a schedule of a user.
@@ -216,6 +219,20 @@ class Scheduling:
                 raise NotAuthorizedError(f"Schedule {schedule_id} belongs to another user.")
 
         return self._schedules.delete(schedule_id, check)
+
+    def run_now(self, user_id: str, schedule_id: str) -> str:
+        """Accept an execution of a schedule beside its times, be it paused or not; returns its id.
+
+        Whoever calls this nudges the executors.
+
+        Raises:
+            ScheduleNotFound: Unknown, or another user's.
+            GraphNotFound: Its graph is gone.
+            InvalidError: Its inputs do not fit the version that it would execute.
+        """
+        schedule = self._schedules.get(user_id, schedule_id)
+        target = checked_target(self._db, self._firing, schedule)
+        return self._firing.run_now(schedule, target, inputs_text(schedule.inputs))
 
     def slots(self, user_id: str, schedule_id: str, *, limit: int = 100, cursor: str | None = None) -> Page[Slot]:
         """Read a page of what became of a schedule's slots, the latest first."""

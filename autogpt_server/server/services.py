@@ -19,11 +19,13 @@ from autogpt_server.data.users import ensure_default_user
 from autogpt_server.data.write_probe import WriteProbe
 from autogpt_server.events.datagrams import DatagramReceiver
 from autogpt_server.events.handover import Offers
-from autogpt_server.events.nudge import NudgeReceiver, Topic
+from autogpt_server.events.nudge import Nudger, NudgeReceiver, Topic
 from autogpt_server.executor.rerun import Reruns
 from autogpt_server.executor.submit import Submitter
 from autogpt_server.model.block import BlockRegistry
 from autogpt_server.model.check import Limits
+from autogpt_server.scheduler.backfill import Backfills
+from autogpt_server.scheduler.scheduling import Scheduling
 from autogpt_server.server.block_calls import BlockCalls
 from autogpt_server.server.block_names import BlockNames
 from autogpt_server.server.events import EventStreams
@@ -46,6 +48,8 @@ class Services:
     executions: Executions
     submitter: Submitter
     reruns: Reruns
+    scheduling: Scheduling
+    backfills: Backfills
     block_names: BlockNames
     block_calls: BlockCalls
     events: EventStreams
@@ -89,6 +93,8 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
         nudges = NudgeReceiver(run_folder, Topic.CHANGES, f"server-{os.getpid()}")
         await nudges.open(events.wake)
         stack.callback(nudges.close)
+        nudger = Nudger(run_folder)
+        stack.callback(nudger.close)
         drafts = DatagramReceiver(run_folder / f"server-{os.getpid()}.{Topic.DRAFTS}")
         await drafts.open(events.hear_draft)
         stack.callback(drafts.close)
@@ -105,6 +111,8 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
             executions=executions,
             submitter=submitter,
             reruns=Reruns(settings, database, registry),
+            scheduling=Scheduling(database, lambda ids: nudger.send(Topic.SCHEDULES, ids)),
+            backfills=Backfills(database),
             block_names=block_names,
             block_calls=block_calls,
             events=events,

@@ -147,6 +147,8 @@ class ExecutionShape(Shape):
     priority: int
     rerun_of_id: str | None = Field(description="The execution whose results this one has taken over.")
     rerun_from_node_id: str | None = Field(description="The node from which on it runs that one again.")
+    schedule_id: str | None = Field(description="The schedule that started it.")
+    scheduled_at: datetime | None = Field(description="For which of its due times; null where it was run now.")
     stop_requested_at: datetime | None
     pause_requested_at: datetime | None = Field(description="Null where no pause is wanted.")
     paused_seconds: float = Field(description="Time spent PAUSED before the last resume; no time limit counts it.")
@@ -171,6 +173,8 @@ class ExecutionShape(Shape):
             priority=execution.priority,
             rerun_of_id=execution.rerun_of_id,
             rerun_from_node_id=execution.rerun_from_node_id,
+            schedule_id=execution.schedule_id,
+            scheduled_at=execution.scheduled_at,
             stop_requested_at=execution.stop_requested_at,
             pause_requested_at=execution.pause_requested_at,
             paused_seconds=execution.paused.total_seconds(),

@@ -34,6 +34,8 @@ _STOPPED, _PAUSED = 0.3, 0.2
 #: Seconds after which everything must have ended, once nothing is broken any more.
 _SETTLE = 180.0
 _LEASE = 2.0
+#: Processes of a server that has only just begun to start again: the fork server, its trackers, the first to come.
+_BARELY_STARTED = 3
 
 
 @dataclass
@@ -152,7 +154,8 @@ def kills(run: Run, url: str, seconds: float) -> None:
 
 def _break_something(run: Run, server: Server) -> None:
     victims = psutil.Process(server.process.pid).children(recursive=True)
-    if not victims:
+    if len(victims) <= _BARELY_STARTED:
+        # Every second of the two that are there would be killed while it starts: nothing would ever come back.
         return
     victim = run.chance.choice(victims)
     with contextlib.suppress(psutil.NoSuchProcess):

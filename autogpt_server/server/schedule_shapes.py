@@ -1,0 +1,279 @@
+"""Schedules as REST takes and answers them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_validator
+
+from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapPolicy, Schedule, Slot, SlotOutcome
+from autogpt_server.scheduler.cron import parse_cron
+from autogpt_server.scheduler.cron_words import describe
+from autogpt_server.scheduler.preview import Preview
+from autogpt_server.scheduler.timetable import due_at
+from autogpt_server.server.shapes import Shape
+
+
+class DateRange(BaseModel):
+    """Days on which a schedule does not fire, both included."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    first: date = Field(alias="from")
+    last: date = Field(alias="to")
+    reason: Annotated[str, Field(max_length=200)] | None = None
+
+
+class ScheduleFields(BaseModel):
+    """What may be set and changed; names and meanings are the same in both."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(default=None, description="By default `execute_graph`.")
+    cron: str | None = Field(default=None, description="Unix cron: `minute hour day month weekday`, or `@daily`.")
+    run_at: AwareDatetime | None = Field(default=None, description="Instead of cron: one run at this time.")
+    interval_seconds: StrictInt | None = Field(default=None, description="Instead of cron: a run every so often.")
+    timezone: str = Field(default="UTC", description="IANA name, such as `Europe/Berlin`.")
+    inputs: dict[str, Any] = Field(default={}, description="Of each execution.")
+    credentials: dict[str, Any] = Field(default={}, description="By input name.")
+    graph_version: StrictInt | None = Field(default=None, ge=1, description="By default whichever is active then.")
+    misfire_policy: MisfirePolicy = Field(
+        default=MisfirePolicy.LATEST, description="What happens with runs that nobody started in time."
+    )
+    misfire_limit: StrictInt = Field(default=100, description="Runs that `all` makes up for, the latest ones.")
+    overlap_policy: OverlapPolicy = Field(
+        default=OverlapPolicy.ALLOW, description="What happens while an execution of it has not ended."
+    )
+    starts_at: AwareDatetime | None = Field(default=None, description="No run before.")
+    ends_at: AwareDatetime | None = Field(default=None, description="No run after.")
+    max_runs: StrictInt | None = Field(default=None, description="Runs in all.")
+    jitter_seconds: StrictInt = Field(default=0, description="Each run is put off by a part of this.")
+    excluded_dates: list[date | DateRange] = Field(
+        default=[], description="Days without runs: dates, or `{from, to, reason}`, in the schedule's zone."
+    )
+    pause_after_failures: StrictInt | None = Field(
+        default=None, description="Failed executions in a row after which it is paused."
+    )
+
+    @field_validator("run_at", "starts_at", "ends_at")
+    @classmethod
+    def _whole_milliseconds(cls, moment: datetime | None) -> datetime | None:
+        """As it is stored, so that what is read again is the same."""
+        return None if moment is None else moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+    def given(self) -> dict[str, Any]:
+        """Give what was sent, as ``Scheduling`` takes it."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        if "excluded_dates" in values:
+            values["excluded_dates"] = tuple(_excluded(one) for one in self.excluded_dates)
+        return values
+
+
+class NewScheduleBody(ScheduleFields):
+    """A schedule to be made.  Exactly one of cron, run_at and interval_seconds."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "name": "Every working morning",
+                "cron": "0 9 * * 1-5",
+                "timezone": "Europe/Berlin",
+                "inputs": {},
+                "misfire_policy": "latest",
+                "overlap_policy": "skip",
+                "excluded_dates": ["2026-12-24", {"from": "2026-12-25", "to": "2026-12-31", "reason": "holidays"}],
+            }
+        },
+    )
+
+
+class ScheduleChanges(ScheduleFields):
+    """What is to be different; what is left out stays."""
+
+    is_enabled: StrictBool | None = Field(default=None, description="False pauses it, true resumes it.")
+
+
+class Pause(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+    by: Annotated[str, Field(max_length=200)] | None = Field(default=None, description="Who pauses it.")
+
+
+class PreviewBody(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"cron": "0 9 * * 1-5", "timezone": "Europe/Berlin", "count": 5}}
+    )
+
+    cron: str
+    timezone: str = "UTC"
+    count: StrictInt = Field(default=10, ge=1, le=100)
+    after: AwareDatetime | None = Field(default=None, description="By default now.")
+
+
+class BackfillBody(BaseModel):
+    """A range of the past whose runs are made up for."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        populate_by_name=True,
+        json_schema_extra={
+            "example": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-31T23:59:59Z", "max_concurrent": 1}
+        },
+    )
+
+    first: AwareDatetime = Field(alias="from")
+    last: AwareDatetime = Field(alias="to")
+    max_concurrent: StrictInt = Field(default=1, ge=1, le=1000, description="Executions of it that run at once.")
+
+
+class ExcludedShape(Shape):
+    first: date = Field(serialization_alias="from")
+    last: date = Field(serialization_alias="to")
+    reason: str | None
+
+
+class ScheduleShape(Shape):
+    id: str
+    graph_id: str
+    graph_version: int | None = Field(description="Null for whichever is active when it runs.")
+    name: str
+    cron: str = Field(description="Empty where it goes by `run_at` or `interval_seconds`.")
+    run_at: datetime | None
+    interval_seconds: int | None
+    timezone: str
+    description: str = Field(description="When it runs, in words.")
+    inputs: dict[str, Any]
+    credentials: dict[str, Any]
+    is_enabled: bool
+    paused_reason: str | None
+    paused_by: str | None
+    paused_at: datetime | None
+    next_run_at: datetime | None = Field(description="Null where none comes by itself.")
+    runs: int = Field(description="Runs so far.")
+    misfire_policy: MisfirePolicy
+    misfire_limit: int
+    overlap_policy: OverlapPolicy
+    starts_at: datetime | None
+    ends_at: datetime | None
+    max_runs: int | None
+    jitter_seconds: int
+    excluded_dates: list[ExcludedShape]
+    pause_after_failures: int | None
+    warnings: list[str]
+    revision: int = Field(description="Raised by every change.")
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, schedule: Schedule) -> Self:
+        slot = schedule.next_run_at
+        return cls(
+            id=schedule.id,
+            graph_id=schedule.graph_id,
+            graph_version=schedule.graph_version,
+            name=schedule.name,
+            cron=schedule.cron,
+            run_at=schedule.run_at,
+            interval_seconds=schedule.interval_seconds,
+            timezone=schedule.timezone,
+            description=_words(schedule),
+            inputs=schedule.inputs,
+            credentials=schedule.credentials,
+            is_enabled=schedule.is_enabled,
+            paused_reason=schedule.paused_reason,
+            paused_by=schedule.paused_by,
+            paused_at=schedule.paused_at,
+            next_run_at=None if slot is None else due_at(schedule, slot),
+            runs=schedule.runs,
+            misfire_policy=schedule.misfire_policy,
+            misfire_limit=schedule.misfire_limit,
+            overlap_policy=schedule.overlap_policy,
+            starts_at=schedule.starts_at,
+            ends_at=schedule.ends_at,
+            max_runs=schedule.max_runs,
+            jitter_seconds=schedule.jitter_seconds,
+            excluded_dates=[
+                ExcludedShape(first=one.first, last=one.last, reason=one.reason) for one in schedule.excluded_dates
+            ],
+            pause_after_failures=schedule.pause_after_failures,
+            warnings=_warnings(schedule),
+            revision=schedule.revision,
+            created_at=schedule.created_at,
+            updated_at=schedule.updated_at,
+        )
+
+
+class SlotShape(Shape):
+    """What became of a time at which a schedule was due, or of several skipped ones in a row."""
+
+    scheduled_at: datetime
+    outcome: SlotOutcome
+    reason: str | None
+    graph_execution_id: str | None
+    fired_at: datetime
+    last_scheduled_at: datetime | None = Field(description="The last one of several.")
+    count: int | None = Field(description="How many it stands for; null where they were too many to be counted.")
+
+    @classmethod
+    def of(cls, slot: Slot) -> Self:
+        return cls(
+            scheduled_at=slot.scheduled_at,
+            outcome=slot.outcome,
+            reason=slot.reason,
+            graph_execution_id=slot.execution_id,
+            fired_at=slot.fired_at,
+            last_scheduled_at=slot.last_scheduled_at,
+            count=slot.count,
+        )
+
+
+class RunShape(Shape):
+    utc: datetime
+    local: str = Field(description="With the offset of the zone at that time.")
+
+
+class PreviewShape(Shape):
+    description: str
+    runs: list[RunShape]
+    warnings: list[str]
+
+    @classmethod
+    def of(cls, preview: Preview) -> Self:
+        runs = [RunShape(utc=run.utc, local=run.local.isoformat()) for run in preview.runs]
+        return cls(description=preview.description, runs=runs, warnings=list(preview.warnings))
+
+
+class BackfillPreviewShape(Shape):
+    slots: int = Field(description="Runs that the schedule has in the range.")
+    to_run: int = Field(description="Those of them that have no execution yet.")
+    first: datetime | None
+    last: datetime | None
+
+
+class BackfillShape(Shape):
+    ids: list[str] = Field(description="Of the executions, by the times that they stand for.")
+
+
+def _excluded(one: date | DateRange) -> ExcludedDates:
+    if isinstance(one, DateRange):
+        return ExcludedDates(first=one.first, last=one.last, reason=one.reason)
+    return ExcludedDates(first=one, last=one)
+
+
+def _words(schedule: Schedule) -> str:
+    if schedule.run_at is not None:
+        return f"once, at {schedule.run_at:%Y-%m-%d %H:%M:%S} UTC"
+    if schedule.interval_seconds is not None:
+        return f"every {schedule.interval_seconds} s"
+    if schedule.is_adopted:
+        return f"as its own trigger says, which calls itself '{schedule.cron}'"
+    return describe(parse_cron(schedule.cron))
+
+
+def _warnings(schedule: Schedule) -> list[str]:
+    if not schedule.is_adopted:
+        return []
+    return ["It was taken over from another deployment, for which weekday 0 is Monday; a new cron makes it Unix cron."]
