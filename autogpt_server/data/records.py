@@ -6,7 +6,7 @@ However many executions a commit is about, it takes a handful of statements.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autogpt_server.data.connection import Connection
@@ -19,6 +19,9 @@ from autogpt_server.data.release import end_running_nodes
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.service.crash_points import crash_point
+
+#: Why an execution ended that was asked to.
+STOPPED = "stopped on request"
 
 
 @dataclass(slots=True)
@@ -54,6 +57,14 @@ class Record:
     #: Node executions that the commit found RUNNING when the execution ended, and ended with it; filled in by it.
     left_running: Ends | None = None
 
+    def end_as_stopped(self) -> None:
+        """Where it fails although it was asked to stop, let it end as what was asked for.
+
+        What is executed as a part of it may have been stopped a moment before, by the same request: it fails of that.
+        """
+        if self.ending is not None and self.ending.status is ExecutionStatus.FAILED:
+            self.ending = replace(self.ending, status=ExecutionStatus.TERMINATED, error=STOPPED)
+
 
 @dataclass(slots=True)
 class _Stored:
@@ -63,6 +74,7 @@ class _Stored:
     executor: str | None
     attempt: int
     revision: int
+    is_stopping: bool
     #: Whether this commit has moved it on.
     is_advanced: bool = False
 
@@ -70,6 +82,8 @@ class _Stored:
         """Move the execution on under the fence and return its revision; None when it is not ours any more."""
         if self.executor != lease.id or self.attempt != record.attempt:
             return None
+        if self.is_stopping:
+            record.end_as_stopped()
         ending = record.ending
         if self.status == ExecutionStatus.RUNNING:
             self.revision += 1
@@ -82,7 +96,8 @@ class _Stored:
 
 
 _LOCK = """
-SELECT "id","status","executor","attempt","revision" FROM "AgentGraphExecution" WHERE "id" {among} ORDER BY "id"{lock}
+SELECT "id","status","executor","attempt","revision","stopRequestedAt" FROM "AgentGraphExecution" WHERE "id" {among}
+ORDER BY "id"{lock}
 """
 
 # Conditional all the same: whatever a reader of this believes about locks, no end is ever overwritten.
@@ -230,4 +245,4 @@ def _lock(db: Database, c: Connection, ids: set[str]) -> dict[str, _Stored]:
     """Read executions that nobody else changes before our commit."""
     lock = " FOR UPDATE" if db.provider == "postgresql" else ""
     rows = c.execute(db.sql(_LOCK.format(among=db.among, lock=lock)), (db.to_list(sorted(ids)),)).all()
-    return {row[0]: _Stored(row[1], row[2], row[3], row[4]) for row in rows}
+    return {row[0]: _Stored(row[1], row[2], row[3], row[4], row[5] is not None) for row in rows}

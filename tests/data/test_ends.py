@@ -107,3 +107,25 @@ def check(database: Database, counted: Path) -> None:
     expected = {("autogpt_executions_total", status): count for status, count in Counter(executions).items()}
     expected |= {("autogpt_node_executions_total", status): count for status, count in Counter(nodes).items()}
     assert found == expected
+
+
+def test_what_fails_although_it_was_asked_to_stop_has_been_stopped(database: Database, counted: Path) -> None:
+    """A part that was stopped by the same request makes it fail, and may be quicker than its own stop."""
+    s = Surroundings(database)
+    ask_to_stop(s)
+    metered = Metered("record", recorder(database, s.lease), count_records)
+    records = [
+        Record(id_, 1, [], Ending(ExecutionStatus.FAILED, "{}", "{}", "a part was stopped")) for id_ in s.running
+    ]
+    with database.write() as c:
+        metered.write(c, records)
+    metered.committed(records)
+    check(database, counted)
+    with database.write() as c:
+        # Once more, as when nobody knows whether it was stored.
+        assert metered.write(c, records) == [True, True]
+    with database.read() as c:
+        text = 'SELECT "id","status","error" FROM "AgentGraphExecution"'
+        ends = {row[0]: (row[1], row[2]) for row in c.execute(text) if row[0] in s.running}
+    first, second = s.running
+    assert ends == {first: ("TERMINATED", "stopped on request"), second: ("FAILED", "a part was stopped")}

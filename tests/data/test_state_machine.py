@@ -41,6 +41,11 @@ LIMIT = 2
 some = st.integers(0, 1_000)
 
 
+def ended_as(one: Execution, status: str) -> str:
+    """What fails although it was asked to stop has been stopped."""
+    return "TERMINATED" if status == "FAILED" and one.stop else status
+
+
 class QueueMachine(RuleBasedStateMachine):
     """Drives the tables and the model side by side."""
 
@@ -179,7 +184,7 @@ class QueueMachine(RuleBasedStateMachine):
         if status == "COMPLETED":
             one.running = []
         assert self.record(self.lease_of(one), one, rows, status) == [True]
-        one.end(status)
+        one.end(ended_as(one, status))
 
     @precondition(lambda self: self.running())
     @rule(which=some)
@@ -240,7 +245,7 @@ class QueueMachine(RuleBasedStateMachine):
         """A living executor writes about an execution that it lost, or has not yet got back."""
         lease, one = self.pick(self.living, which), self.pick(list(self.model.executions.values()), other)
         attempt = one.attempt - 1 if one.executor == lease.id and one.status == "RUNNING" else one.attempt
-        if one.is_final and ending == one.status and one.executor == lease.id:
+        if one.is_final and ending is not None and ended_as(one, ending) == one.status and one.executor == lease.id:
             return  # its own end once more, which is harmless
         assert self.record(lease, one, [self.row(one, 3, ends=True)], ending, attempt=attempt) == [False]
 
