@@ -9,5 +9,6 @@ from autogpt_server.settings import Settings
 
 def make_settings(data_dir: Path, database_url: str, **changes: object) -> Settings:
     """Settings of a small server in its own folder, on free ports, whatever the environment says."""
-    values: dict[str, object] = {"port": 0, "execution_manager_port": 0, "executor_processes": 1} | changes
+    ports = {"port": 0, "execution_manager_port": 0, "execution_scheduler_port": 0}
+    values: dict[str, object] = ports | {"executor_processes": 1} | changes
     return Settings(data_dir=data_dir, database_url=database_url, _env_file=None, **values)  # type: ignore[call-arg]

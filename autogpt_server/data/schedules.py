@@ -234,6 +234,11 @@ def _values(db: Database, s: Schedule) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def select_live() -> str:
+    """Give the SQL that reads what ``schedule_of`` takes of those that are not deleted; conditions may follow."""
+    return _LIVE
+
+
 def schedule_of(db: Database, row: Row) -> Schedule:
     """Make a schedule of the columns that ``_COLUMNS`` names."""
     (id_, graph_id, version, checked, user_id, name, cron, run_at, interval, zone, is_enabled, inputs, credentials,
