@@ -204,7 +204,11 @@ def _health(address: str, health: dict[str, Any]) -> Iterator[Check]:
 
 
 def _ports(settings: Settings) -> Iterator[Check]:
-    ports = {"AUTOGPT_PORT": settings.port, "EXECUTION_MANAGER_PORT": settings.execution_manager_port}
+    ports = {
+        "AUTOGPT_PORT": settings.port,
+        "EXECUTION_MANAGER_PORT": settings.execution_manager_port,
+        "EXECUTION_SCHEDULER_PORT": settings.execution_scheduler_port,
+    }
     for setting, port in ports.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -22,6 +22,7 @@ from autogpt_server.settings import Settings
 #: `env` sets what differs from the settings of other servers: only settings.py knows the environment.
 _COMMAND = [
     *("/usr/bin/env", "AUTOGPT_HOST=127.0.0.1", "AUTOGPT_PORT=0", "AUTOGPT_EXECUTION_MANAGER_PORT=0"),
+    "AUTOGPT_EXECUTION_SCHEDULER_PORT=0",
     "AUTOGPT_LOG_FORMAT=human",
     *(sys.executable, "-m", "autogpt_server.cli.tied_server"),
 ]

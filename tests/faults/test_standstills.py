@@ -152,7 +152,7 @@ def test_who_waits_for_a_locked_database_does_not_stand_still(server: Server, cl
 
 def test_a_server_that_was_frozen_as_a_whole_goes_on_with_the_same_processes(server: Server) -> None:
     until(lambda: is_well(server), "the server is not well")
-    names = ("AgentServer", "ExecutionManager", "QueryEngine")
+    names = ("AgentServer", "ExecutionManager", "QueryEngine", "Scheduler")
     before = {name: [one.pid for one in find(server, name)] for name in names}
     family = [psutil.Process(server.process.pid), *(one for name in names for one in find(server, name))]
     for one in family:
