@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from autogpt_server.cli import block, doctor, execution, graph, migrate, run
+from autogpt_server.cli import block, doctor, execution, graph, migrate, run, schedule
 from autogpt_server.errors import ConflictError, InvalidError, NotFoundError, ServerError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.add_typer(graph.app, name="graph")
 app.add_typer(execution.app, name="execution")
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(block.app, name="blocks")
 app.add_typer(migrate.app, name="migrate")
 app.command("doctor")(doctor.doctor)

@@ -53,6 +53,7 @@ def test_documentation_names_no_command_that_does_not_exist():
     known = {path for path, _ in commands()} | {
         "autogpt graph",
         "autogpt execution",
+        "autogpt schedule",
         "autogpt blocks",
         "autogpt migrate",
     }
