@@ -17,7 +17,7 @@ from benchmarks.bench import Bench
 from benchmarks.databases import open_database
 from benchmarks.figures import Figure
 from benchmarks.server import running_server
-from benchmarks.works import batch, endpoints, idle, large, posts, single, waits
+from benchmarks.works import batch, endpoints, idle, large, posts, schedules, single, waits
 
 #: In the order in which they run; each gets a server of its own.
 WORKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -28,10 +28,11 @@ WORKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "waits": waits.measure,
     "large": large.measure,
     "endpoints": endpoints.measure,
+    "schedules": schedules.measure,
     "idle": idle.measure,
 }
 #: Nothing about the database makes a difference to the others.
-_ON_POSTGRESQL = ("single", "post", "batch", "endpoints")
+_ON_POSTGRESQL = ("single", "post", "batch", "endpoints", "schedules")
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def _measure(works: Sequence[str], url: str, folder: Path, options: argparse.Nam
         database = open_database(url, folder)
         try:
             with running_server(folder, url) as server:
-                bench = Bench(server, database, options.rows, options.quick)
+                bench = Bench(server, folder, url, database, options.rows, options.quick)
                 if name == "batch":
                     bench.baselines = _baselines(folder, bench)
                 yield from WORKS[name](bench)

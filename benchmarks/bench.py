@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from autogpt_server.data.database import Database
+from autogpt_server.settings import Settings
 from benchmarks.server import Server
 
 
@@ -14,6 +16,8 @@ class Bench:
 
     Args:
         server: Started for this work alone.
+        folder: Its data folder.
+        url: Of its database.
         database: The server's, for looking into it.
         rows: Node executions that it held before the run.
         quick: Do as little as shows that everything works.
@@ -21,10 +25,17 @@ class Bench:
     """
 
     server: Server
+    folder: Path
+    url: str
     database: Database
     rows: int
     quick: bool
     baselines: dict[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the server's sockets are."""
+        return Settings(data_dir=self.folder).run_dir
 
     def amount(self, full: int, quick: int) -> int:
         """How much of something to do."""

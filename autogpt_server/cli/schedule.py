@@ -246,6 +246,20 @@ def list_slots(schedule_id: _ScheduleId, limit: Limit = 20, as_json: Json = Fals
     print_table(["Due", "Outcome", "Reason", "Id"], rows, empty="It has not been due yet.")
 
 
+@app.command("parked")
+def list_parked(as_json: Json = False, url: Url = None) -> None:
+    """List job rows of other deployments that cannot be restored: they are neither run nor deleted."""
+    from autogpt_server.cli.client import connect
+    from autogpt_server.cli.screen import print_json, print_table
+
+    with connect(url) as client:
+        items: list[dict[str, Any]] = client.get("/schedules/parked")
+    if as_json:
+        print_json(items)
+    else:
+        print_table(["Id", "Table", "Reason"], [(p["id"], p["table"], p["reason"]) for p in items], empty="None.")
+
+
 def _span(slot: dict[str, Any]) -> str:
     if slot["last_scheduled_at"] is None:
         return slot["scheduled_at"]

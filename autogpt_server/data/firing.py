@@ -262,6 +262,9 @@ WHERE "id" {self._db.among} AND "deletedAt" IS NULL AND "nextRunAt" IS NOT NULL{
                 case _:
                     _keep_last(plan, "a later one is due as well")
         for plan in plans:
+            limit, firing = plan.schedule.max_runs, sum(slot.execution_id is not None for slot in plan.slots)
+            if limit is not None and plan.schedule.runs + firing >= limit:
+                plan.next_run_at = None
             failures = plan.schedule.pause_after_failures
             if failures is not None and self._failed_in_a_row(c, plan.schedule.id, failures):
                 reason = f"its last {failures} executions failed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import Any, cast
 
 from apscheduler.triggers.base import BaseTrigger
 
@@ -43,5 +44,11 @@ class AdoptedTriggers:
         found: dict[str, BaseTrigger] = {}
         for id_, state in states.items():
             with contextlib.suppress(NotRestorable):
-                found[id_] = load_job_state(state)["trigger"]
+                found[id_] = _steady(load_job_state(state)["trigger"])
         return found
+
+
+def _steady(trigger: BaseTrigger) -> BaseTrigger:
+    """Take the chance out of a trigger: every scheduler must find the same slots.  The schedule has its own jitter."""
+    cast(Any, trigger).jitter = None
+    return trigger

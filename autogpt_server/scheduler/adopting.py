@@ -108,11 +108,13 @@ def _times(trigger: BaseTrigger, cron: str) -> dict[str, Any]:
         return {"run_at": _whole(trigger.run_date), "timezone": _name(trigger.run_date.tzinfo), "is_adopted": True}
     if isinstance(trigger, IntervalTrigger):
         seconds = min(max(1, round(trigger.interval / timedelta(seconds=1))), _MANY)
-        return {"interval_seconds": seconds, "timezone": _name(trigger.timezone), "is_adopted": True}
+        jitter = {"jitter_seconds": int(trigger.jitter or 0)}
+        return {"interval_seconds": seconds, "timezone": _name(trigger.timezone), "is_adopted": True} | jitter
     assert isinstance(trigger, CronTrigger)
     fields = {one.name: str(one) for one in trigger.fields}
     written = " ".join(fields.get(name, "*") for name in _FIELDS)
-    return {"cron": cron.strip() or written, "timezone": _name(trigger.timezone), "is_adopted": True}
+    jitter = {"jitter_seconds": int(trigger.jitter or 0)}
+    return {"cron": cron.strip() or written, "timezone": _name(trigger.timezone), "is_adopted": True} | jitter
 
 
 def _name(zone: tzinfo | None) -> str:

@@ -17,7 +17,11 @@ log = logging.getLogger(__name__)
 
 
 def listen(scheduler: BaseScheduler) -> None:
-    """Log runs that failed, that were missed, and that were left out since too many were under way."""
+    """Log runs that failed, that were missed, and that were left out since too many were under way.
+
+    What APScheduler itself says of every job that it adds and runs is no news.
+    """
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
     scheduler.add_listener(_failed, EVENT_JOB_ERROR)
     scheduler.add_listener(_missed, EVENT_JOB_MISSED)
     scheduler.add_listener(_left_out, EVENT_JOB_MAX_INSTANCES)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_validator
 
 from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapPolicy, Schedule, Slot, SlotOutcome
+from autogpt_server.scheduler.adopting import warning_of
 from autogpt_server.scheduler.cron import parse_cron
 from autogpt_server.scheduler.cron_words import describe
 from autogpt_server.scheduler.preview import Preview
@@ -235,6 +236,14 @@ class RunShape(Shape):
     local: str = Field(description="With the offset of the zone at that time.")
 
 
+class ParkedShape(Shape):
+    """A job row that is neither run nor deleted, as it cannot be restored."""
+
+    table: str
+    id: str
+    reason: str
+
+
 class PreviewShape(Shape):
     description: str
     runs: list[RunShape]
@@ -274,6 +283,5 @@ def _words(schedule: Schedule) -> str:
 
 
 def _warnings(schedule: Schedule) -> list[str]:
-    if not schedule.is_adopted:
-        return []
-    return ["It was taken over from another deployment, for which weekday 0 is Monday; a new cron makes it Unix cron."]
+    warning = warning_of(schedule)
+    return [] if warning is None else [warning]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +66,22 @@ def test_a_schedule_is_added_looked_at_paused_and_deleted(cli: Cli, graph_id: st
     assert cli("schedule", "delete", schedule_id).stdout == "It is deleted.\n"
     gone = cli("schedule", "show", schedule_id)
     assert (gone.returncode, f"Schedule {schedule_id} not found." in gone.stderr) == (2, True)
+
+
+def test_a_schedule_fires_and_its_executions_end(cli: Cli, server: Server, graph_id: str) -> None:
+    schedule_id = cli("schedule", "add", graph_id, "--every", "1s", "--max-runs", "3").stdout.strip()
+    end = time.monotonic() + LIMIT
+    while server.client.get(f"/schedules/{schedule_id}")["next_run_at"] is not None:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    slots = server.client.get(f"/schedules/{schedule_id}/slots")["items"]
+    assert [slot["outcome"] for slot in slots] == ["fired"] * 3
+    assert "over" in cli("schedule", "list").stdout
+    for slot in slots:
+        ended = cli("execution", "show", slot["graph_execution_id"], "--follow", "--json")
+        execution = json.loads(ended.stdout)
+        assert (execution["status"], execution["scheduled_at"]) == ("COMPLETED", slot["scheduled_at"])
+    assert cli("schedule", "delete", schedule_id).returncode == 0
 
 
 def test_what_was_missed_is_backfilled(cli: Cli, graph_id: str) -> None:

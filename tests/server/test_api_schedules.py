@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from autogpt_server.data.firing import Firing
+from autogpt_server.data.job_tables import JobRow, put_jobs
 from autogpt_server.data.schedules import Schedules
 from autogpt_server.events.nudge import NudgeReceiver, Topic
 from autogpt_server.model.ids import new_id
@@ -250,3 +251,12 @@ async def test_who_fires_schedules_is_told_of_every_change(api: Api, graph_id: s
                 assert await heard.get() == [schedule["id"]]
     finally:
         receiver.close()
+
+
+async def test_rows_that_cannot_be_restored_are_shown(api: Api) -> None:
+    database = api.services.database
+    with database.write() as c:
+        put_jobs(database, c, [JobRow("tampered", None, b"garbage")])
+    (parked,) = [one for one in await api.call("GET", "/schedules/parked", 200) if one["id"] == "tampered"]
+    assert parked["table"] == "apscheduler_jobs"
+    assert "cannot be read" in parked["reason"]

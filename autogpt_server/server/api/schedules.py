@@ -14,6 +14,7 @@ from autogpt_server.model.ids import canonical_id
 from autogpt_server.scheduler.backfill import Range
 from autogpt_server.scheduler.cron import parse_cron
 from autogpt_server.scheduler.preview import preview
+from autogpt_server.scheduler.reconcile import find_parked
 from autogpt_server.scheduler.scheduling import NewSchedule
 from autogpt_server.scheduler.zones import parse_zone
 from autogpt_server.server.bodies import InputsBody, ObjectBody, documented, parse_model
@@ -23,6 +24,7 @@ from autogpt_server.server.schedule_shapes import (
     BackfillPreviewShape,
     BackfillShape,
     NewScheduleBody,
+    ParkedShape,
     Pause,
     PreviewBody,
     PreviewShape,
@@ -68,6 +70,13 @@ async def list_schedules(
 ) -> Listing[ScheduleShape]:
     """List your schedules, the newest first."""
     return await _list(services, user_id, graph_id, limit, cursor)
+
+
+@router.get("/schedules/parked")
+async def list_parked(services: ServicesDep) -> list[ParkedShape]:
+    """List job rows that others have written and that cannot be restored: they are neither run nor deleted."""
+    parked = await asyncio.to_thread(find_parked, services.database)
+    return [ParkedShape(table=one.table, id=one.id, reason=one.reason) for one in parked]
 
 
 @router.post("/schedules/preview", openapi_extra=documented(PreviewBody))
