@@ -164,18 +164,20 @@ def test_who_fires_dies_at_each_step(firers: Firers, database: Database, point: 
 
 def test_three_who_fire_are_killed_at_random(firers: Firers, database: Database) -> None:
     dice = random.Random(4711)
+    # On SQLite whoever stands still inside a transaction keeps everybody from writing until somebody kills it.
+    ways = [signal.SIGKILL] if database.provider == "sqlite" else [signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP]
     schedules = add(database, stored_graph(database), 20)
     running = [firers.start() for _ in range(3)]
-    for _ in range(5):
+    for _ in range(3):
         before = fired(database)
         victim = running.pop(dice.randrange(3))
-        victim.send_signal(dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP]))
+        victim.send_signal(dice.choice(ways))
         # The others go on with its slots.
         until(lambda before=before: fired(database) > before + 20)
         victim.kill()
         running.append(firers.start())
     firers.stop()
-    assert check(database, schedules) > 100
+    assert check(database, schedules) > 60
 
 
 def run(firers: Firers, *arguments: str) -> int:

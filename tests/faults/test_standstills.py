@@ -23,10 +23,10 @@ from tests.faults.load import Load
 
 T = TypeVar("T")
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 #: Seconds in which anything here comes about.
-LIMIT = 40.0
+LIMIT = 80.0
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "file:database.db",
         AUTOGPT_BLOCKS=load.BLOCKS,
         AUTOGPT_EXECUTOR_LEASE_SECONDS="2",
-        AUTOGPT_PROCESS_STALL_SECONDS="4",
+        AUTOGPT_PROCESS_STALL_SECONDS="8",
         # A port that stays the same when the process behind it is replaced.
         AUTOGPT_PORT=str(free_port()),
     )
@@ -112,7 +112,7 @@ def test_a_manager_that_stands_still_is_told_and_replaced_and_what_runs_ends_wel
     for execution_id in running:
         client.wait_for(execution_id, "COMPLETED")
     until(
-        lambda: logged(server, rf"ExecutionManager \({pid}\) has stood still for 4 s; killing it"), "it is not killed"
+        lambda: logged(server, rf"ExecutionManager \({pid}\) has stood still for 8 s; killing it"), "it is not killed"
     )
     until(lambda: is_well(server), "the server does not become well again")
     assert pid not in {one.pid for one in find(server, "ExecutionManager")}
@@ -132,7 +132,7 @@ def test_every_service_that_stands_still_is_replaced(server: Server, name: str) 
     if name != "AgentServer":
         told = until(lambda: next((told for told in [health(server)] if told[0] == 503), None), "health does not tell")
         assert told[1][0].startswith(f"{name} {pid} has stood still for")
-    until(lambda: logged(server, rf"{name} \({pid}\) has stood still for 4 s; killing it"), "it is not killed")
+    until(lambda: logged(server, rf"{name} \({pid}\) has stood still for 8 s; killing it"), "it is not killed")
     until(lambda: is_well(server), "the server does not become well again")
     assert pid not in {one.pid for one in find(server, name)}
 
@@ -142,8 +142,8 @@ def test_who_waits_for_a_locked_database_does_not_stand_still(server: Server, cl
     pid = find(server, "ExecutionManager")[0].pid
     with client.database.write():
         until(lambda: health(server)[0] == 503, "health does not tell that no executor can beat")
-        # Twice as long as a process may stand still, in which the manager wants to know whether it could write.
-        time.sleep(8)
+        # Longer than a process may stand still, while the manager wants to know whether it could write.
+        time.sleep(10)
     until(lambda: is_well(server), "the server does not become well again")
     assert [one.pid for one in find(server, "ExecutionManager")] == [pid]
     client.submit(client.store(load.chain()), 5)
@@ -158,7 +158,7 @@ def test_a_server_that_was_frozen_as_a_whole_goes_on_with_the_same_processes(ser
     for one in family:
         one.suspend()
     # As long as a machine sleeps: there is nothing to wait for.
-    time.sleep(6)
+    time.sleep(10)
     for one in family:
         one.resume()
     until(lambda: is_well(server), "the server does not become well again")

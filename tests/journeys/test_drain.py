@@ -122,10 +122,10 @@ def test_a_newer_release_starts_and_claims_while_the_old_one_drains(
     newer = newer_release(tmp_path / "newer")
     old_port, new_port = free_ports(2)
     data = tmp_path / "data"
-    with start_server(data, empty_url, AUTOGPT_PORT=old_port, AUTOGPT_DRAIN_SECONDS="9.5") as old:
+    with start_server(data, empty_url, AUTOGPT_PORT=old_port, AUTOGPT_DRAIN_SECONDS="16") as old:
         # given executions that the old release runs
         # Long enough for a start beside much other work, and over before the drain is.
-        graph = old.store(slow_graph(4), new_ids="true")["id"]
+        graph = old.store(slow_graph(9), new_ids="true")["id"]
         running = old.submit(graph, {"number": 1})
         long = old.submit(old.store(slow_graph(600), new_ids="true")["id"], {"number": 1})
         wait_for_status(old, running, "RUNNING")

@@ -36,12 +36,13 @@ CHECKS: list[Any] = [
     response_schema_conformance,
     status_code_conformance,
 ]
-EXAMPLES = 12
-#: Health is 503 without executors, and takes no parameters; nor do metrics.  Executing a block starts a process; no
+EXAMPLES = 8
+#: Health is 503 without executors, and takes no parameters; nor do metrics and what is parked.  Executing a block starts a process; no
 #: name of a block is a bad one.
 LEFT_OUT = {
     GenerationMode.POSITIVE: {"/api/health", "/api/blocks/{name}/execute"},
-    GenerationMode.NEGATIVE: {"/api/health", "/api/metrics", "/api/blocks/{name}/execute", "/api/blocks/{name}"},
+    GenerationMode.NEGATIVE: {"/api/health", "/api/metrics", "/api/blocks/{name}/execute", "/api/blocks/{name}"}
+    | {"/api/schedules/parked"},
 }
 
 
