@@ -37,12 +37,17 @@ CHECKS: list[Any] = [
     status_code_conformance,
 ]
 EXAMPLES = 8
-#: Health is 503 without executors, and takes no parameters; nor do metrics and what is parked.  Executing a block starts a process; no
-#: name of a block is a bad one.
+#: Health is 503 without executors, and takes no parameters; nor do metrics and what is parked.  Executing a block
+#: starts a process; no name of a block is a bad one.
 LEFT_OUT = {
     GenerationMode.POSITIVE: {"/api/health", "/api/blocks/{name}/execute"},
-    GenerationMode.NEGATIVE: {"/api/health", "/api/metrics", "/api/blocks/{name}/execute", "/api/blocks/{name}"}
-    | {"/api/schedules/parked"},
+    GenerationMode.NEGATIVE: {
+        "/api/health",
+        "/api/metrics",
+        "/api/schedules/parked",
+        "/api/blocks/{name}/execute",
+        "/api/blocks/{name}",
+    },
 }
 
 
