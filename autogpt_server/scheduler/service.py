@@ -256,9 +256,9 @@ class Scheduler(AppService):
             Jobstores.WEEKLY_NOTIFICATIONS.value: MemoryJobStore(),
         }
         scheduler = TaskScheduler(stores, Slots(database), self.stopping, turning, self.pulse.pause, self._probe)
+        listen(scheduler)
         if self.register_system_tasks:
             register(scheduler, self.settings, execution)
-        listen(scheduler)
         return scheduler
 
     def _start_threads(self) -> None:

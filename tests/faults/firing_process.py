@@ -21,9 +21,10 @@ def main() -> None:
     database = Database.from_settings(make_settings(data_dir, url))
     timers = Timers(database, Nudger(data_dir), timedelta(seconds=1))
     announcements = Announcements(database.url, timers.hear)
+    # Before: it may die as soon as it fires.
+    print("fires", flush=True)
     timers.start()
     announcements.start()
-    print("fires", flush=True)
     sys.stdin.read()
     timers.stop()
     announcements.stop()

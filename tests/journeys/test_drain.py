@@ -125,7 +125,7 @@ def test_a_newer_release_starts_and_claims_while_the_old_one_drains(
     with start_server(data, empty_url, AUTOGPT_PORT=old_port, AUTOGPT_DRAIN_SECONDS="16") as old:
         # given executions that the old release runs
         # Long enough for a start beside much other work, and over before the drain is.
-        graph = old.store(slow_graph(9), new_ids="true")["id"]
+        graph = old.store(slow_graph(6), new_ids="true")["id"]
         running = old.submit(graph, {"number": 1})
         long = old.submit(old.store(slow_graph(600), new_ids="true")["id"], {"number": 1})
         wait_for_status(old, running, "RUNNING")

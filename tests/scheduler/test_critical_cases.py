@@ -58,7 +58,8 @@ def slots(database: Database, schedule: Schedule) -> int:
     times = sorted(database.from_column(row[0]) for row in rows)
     assert schedule.next_run_at is not None
     assert times == [schedule.next_run_at + i * SECOND for i in range(len(times))]
-    assert len({row[1] for row in rows}) == len(rows) == accepted
+    # More may have been accepted since.
+    assert len({row[1] for row in rows}) == len(rows) <= accepted
     return len(times)
 
 
