@@ -106,6 +106,11 @@ BROKEN_RULES = (
         "heapq.heappush(turns, (-user.running, one.id, name))", ("tests/model/test_turns.py",),
     ),
     BrokenRule(
+        "users take turns at threads and processes, too",
+        "autogpt_server/executor/fair_places.py", "user_id = min(self._waiting, key=self._held.__getitem__)",
+        "user_id = next(iter(self._waiting))", ("tests/executor/test_fair_places.py",),
+    ),
+    BrokenRule(
         "higher priorities go first",
         "autogpt_server/data/queue.py", 'ORDER BY "priority" DESC, "id" LIMIT ?', 'ORDER BY "id" LIMIT ?',
         ("tests/data/test_claims.py", _MACHINE),

@@ -16,6 +16,7 @@ from autogpt_server.errors import BlockError, BlockTimeout
 from autogpt_server.executor.child_count import TooManyChildren
 from autogpt_server.executor.confinement import end_if_forked
 from autogpt_server.executor.context import NodeContext
+from autogpt_server.executor.fair_places import FairPlaces
 from autogpt_server.executor.memory import MemoryWatch
 from autogpt_server.executor.node_outputs import NodeOutputs, OutputLimits, Stream
 from autogpt_server.executor.running_nodes import Marked, RunningNodes
@@ -68,8 +69,8 @@ class NodeExecutor:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="block")
         self._running, self._limits = running, limits
         self._default_timeout, self._memory, self._sides = default_timeout, memory, sides
-        #: Threads that may start another block at once.
-        self._free_threads = threads
+        #: Who may use a thread.  Of those who wait, users take turns.
+        self._places = FairPlaces(threads)
         #: Runs that did not end when they should have; their process is to be replaced.
         self.stuck_runs = 0
 
@@ -105,12 +106,14 @@ class NodeExecutor:
         outputs = NodeOutputs(block, self._limits)
         timeout = timeout or self._default_timeout
         run = _Run(block, inputs, context, outputs, stream)
-        body = self._start(run)
+        body: _Body | None = None
         try:
+            body = await self._start(run)
             await body.started.wait()
             await asyncio.wait([body.future], timeout=timeout)
         except asyncio.CancelledError:
-            await self._make_end(body, run)
+            if body is not None:
+                await self._make_end(body, run)
             return NodeOutcome(ExecutionStatus.TERMINATED, run.kept())
         if not body.future.done():
             context.cancel(is_over=True)
@@ -122,11 +125,12 @@ class NodeExecutor:
             return _outcome(run.kept(), late)
         return _outcome(run.kept(), body.future.result())
 
-    def _start(self, run: _Run) -> _Body:
+    async def _start(self, run: _Run) -> _Body:
         if run.block.is_async:
             return self._start_async(run)
         if run.block.heavy and self._sides is not None:
             return self._start_beside(run, self._sides)
+        await self._places.take(run.context.user_id)
         return self._start_in_thread(run)
 
     @staticmethod
@@ -139,22 +143,14 @@ class NodeExecutor:
         return _Body(asyncio.ensure_future(self._run_async(run)), None, _done())
 
     def _start_in_thread(self, run: _Run) -> _Body:
-        loop = asyncio.get_running_loop()
-        run.loop = loop
-        started = _done() if self._free_threads > 0 else asyncio.Event()
-        if not started.is_set():
-            run.on_start = lambda: loop.call_soon_threadsafe(started.set)
-        self._free_threads -= 1
+        run.loop = asyncio.get_running_loop()
         work = self._threads.submit(contextvars.copy_context().run, self._run_in_thread, run)
         future = asyncio.wrap_future(work)
-        future.add_done_callback(self._free_a_thread)
-        return _Body(future, work, started)
-
-    def _free_a_thread(self, _: object) -> None:
-        self._free_threads += 1
+        # Not before it has really ended: a block that does not stop keeps its thread.
+        future.add_done_callback(lambda _: self._places.give_back(run.context.user_id))
+        return _Body(future, work, _done())
 
     def _run_in_thread(self, run: _Run) -> BaseException | None:
-        run.on_start()
         return self._run_sync(run.block, run.inputs, run.context, run.outputs, run)
 
     def _run_sync(
@@ -201,7 +197,7 @@ class NodeExecutor:
         if body.work is None:
             body.future.cancel()
         elif body.work.cancel():
-            # It was still waiting for a thread.
+            # No thread had taken it yet.
             return
         await asyncio.wait([body.future], timeout=_GRACE)
         if not body.future.done():
@@ -236,10 +232,6 @@ async def _send(stream: Stream, pin: str, value: Any) -> None:
     await stream.send(pin, value)
 
 
-def _do_nothing() -> None:
-    pass
-
-
 @dataclass(slots=True)
 class _Run:
     """One run of a block."""
@@ -251,7 +243,6 @@ class _Run:
     stream: Stream | None
     #: Where the pairs of a thread are sent.
     loop: asyncio.AbstractEventLoop | None = None
-    on_start: Any = _do_nothing
 
     @property
     def running_loop(self) -> asyncio.AbstractEventLoop:

@@ -12,6 +12,7 @@ from typing import Any
 from autogpt_server.errors import BlockError, Unavailable
 from autogpt_server.executor.context import NodeContext
 from autogpt_server.executor.exit_reasons import exit_reason
+from autogpt_server.executor.fair_places import FairPlaces
 from autogpt_server.executor.leftovers import clear_away
 from autogpt_server.executor.node_outputs import NodeOutputs, Stream
 from autogpt_server.executor.side_messages import LENGTH, heard_error, packed, unpacked
@@ -27,7 +28,7 @@ _START_SECONDS, _IDLE_SECONDS = 30.0, 60.0
 
 
 class SideProcesses:
-    """Runs heavy blocks, so many at the same time as there may be processes.
+    """Runs heavy blocks, so many at the same time as there may be processes; users that wait take turns.
 
     Args:
         settings: How many; and all that blocks need.
@@ -35,7 +36,7 @@ class SideProcesses:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._places = asyncio.Semaphore(settings.side_processes)
+        self._places = FairPlaces(settings.side_processes)
         self._idle: list[_Side] = []
         self._all: set[_Side] = set()
 
@@ -58,7 +59,7 @@ class SideProcesses:
             stream: Where its pairs go one by one, if it streams.
             started: Set once there is a process for it.
         """
-        async with self._places:
+        async with self._places.place(context.user_id):
             try:
                 side = self._idle.pop() if self._idle else await self._start()
             except (Unavailable, TimeoutError, OSError) as error:

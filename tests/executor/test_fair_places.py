@@ -1,0 +1,79 @@
+"""What executes for many users at once gives each its turn, however much another one has claimed before."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from autogpt_server.executor.fair_places import FairPlaces
+from autogpt_server.model.execution import ExecutionStatus
+from autogpt_server.model.ids import new_id
+from autogpt_server.settings import Settings
+from tests.executor.conftest import Bench
+from tests.make_graph import make_graph, store_graph
+
+
+class Line:
+    """Takes places and notes who got them, in order."""
+
+    def __init__(self, count: int) -> None:
+        self.places, self.served = FairPlaces(count), list[str]()
+
+    def wait(self, name: str) -> asyncio.Task[None]:
+        async def take() -> None:
+            # The user is the first letter.
+            await self.places.take(name[0])
+            self.served.append(name)
+
+        return asyncio.create_task(take())
+
+    async def give_back(self, user_id: str) -> None:
+        self.places.give_back(user_id)
+        await asyncio.sleep(0)
+
+
+async def test_whoever_holds_the_fewest_is_next_and_equals_take_turns() -> None:
+    line = Line(2)
+    tasks = [line.wait(name) for name in ("a1", "a2", "a3", "a4", "b1", "b2", "c1")]
+    await asyncio.sleep(0)
+    assert line.served == ["a1", "a2"]
+    for user_id in "aabac":
+        await line.give_back(user_id)
+    assert line.served == ["a1", "a2", "b1", "a3", "c1", "b2", "a4"]
+    await asyncio.gather(*tasks)
+
+
+async def test_a_place_is_lost_by_nobody_who_stops_waiting_for_it() -> None:
+    line = Line(1)
+    await line.wait("a1")
+    early, late, last = line.wait("b1"), line.wait("c1"), line.wait("a2")
+    await asyncio.sleep(0)
+    early.cancel()
+    await asyncio.sleep(0)
+    line.places.give_back("a")
+    # It was given the place, and does not know it yet.
+    late.cancel()
+    await asyncio.wait_for(last, 5)
+    assert line.served == ["a1", "a2"]
+    await line.give_back("a")
+    await asyncio.wait_for(line.wait("d1"), 5)
+
+
+@pytest.fixture
+def settings(sqlite_settings: Settings) -> Settings:
+    """What happens within an executor does not depend on the database."""
+    return sqlite_settings
+
+
+async def test_the_first_of_another_user_gets_the_next_thread(running: Bench) -> None:
+    # Three rounds in the threads of one process, all of them claimed.
+    crowd = running.store({"sleep": ("SleepyThreadBlock", {"seconds": 0.7})})
+    ids = [await running.submit(crowd) for _ in range(192)]
+    await running.until(lambda: all(running.nodes(execution_id) for execution_id in ids))
+    other = make_graph(running.registry, {"sleep": ("SleepyThreadBlock", {"seconds": 0})}, None)
+    store_graph(running.database, running.registry, other, user := new_id())
+    execution_id, _ = await running.submitter.submit(user, other.id, {})
+    await running.until(lambda: running.executions.get(user, execution_id).status is ExecutionStatus.COMPLETED)
+    waiting = [one for one in ids if not running.nodes(one)[0].status.is_final]
+    assert len(waiting) > 64
