@@ -74,6 +74,22 @@ class SpawningBlock(Block):
         yield "value", subprocess.run(["sh", "-c", script], check=False).returncode
 
 
+class EscapingBlock(Block):
+    """Forks as often as it may; what it forked leaves the session and stays."""
+
+    id = "0f0e0d0c-0000-4000-8000-000000000212"
+    Input, Output = _NoInput, _AnyOutput
+
+    def run(self, input_data: Any, context: BlockContext) -> Iterator[tuple[str, Any]]:
+        for _ in range(100):
+            if (pid := os.fork()) == 0:
+                os.setsid()
+                time.sleep(_LONGEST)
+                os._exit(0)
+            context.write_file(f"escaped/{pid}", b"")
+        yield "value", None
+
+
 class GigabyteBlock(Block):
     """Prints a gigabyte."""
 

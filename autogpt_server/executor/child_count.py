@@ -51,6 +51,15 @@ def has_children(path: Path) -> bool:
         return False
 
 
+def is_crowded(path: Path, pid: int, limit: int) -> bool:
+    """Tell whether an executor's blocks have met the limit and so many processes still live.  Cheap before that."""
+    try:
+        (count,) = _COUNT.unpack(path.read_bytes())
+    except (OSError, struct.error):
+        return False
+    return count >= limit and count_children(pid) >= limit
+
+
 def count_children(pid: int) -> int:
     """Count the processes below one that live now."""
     try:

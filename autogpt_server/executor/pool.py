@@ -25,7 +25,7 @@ from autogpt_server.executor.exit_reasons import exit_reason
 from autogpt_server.executor.leftovers import clear_away, clear_away_all, kill_tree
 from autogpt_server.executor.running_nodes import read_marks
 from autogpt_server.executor.signs_of_life import marks_path
-from autogpt_server.executor.usage import excess
+from autogpt_server.executor.usage import excess, is_crowded
 from autogpt_server.service.child import ProcessEnded
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.service.process import wait_any
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at leases and suspects.
 _LOOK_SECONDS = 1.0
+#: Looks in a row that find an executor full of its blocks' processes, before it is replaced: they may be about to end.
+_CROWDED_LOOKS = 2
 #: Seconds in which a transaction begins when nobody keeps the database locked.
 _PROMPT_SECONDS = 1.0
 
@@ -55,6 +57,8 @@ class _Place:
     leaseless_since: float | None = None
     #: When its process last touched its file of marks, and since when we know that.
     life: tuple[int, float] | None = None
+    #: Looks in a row at which other blocks could start no process there, because of those that live.
+    crowded_looks: int = 0
     #: Why we killed its process, if we did.
     killed_because: str | None = None
 
@@ -162,7 +166,7 @@ class ExecutorPool:
             log.warning("cannot start a process, trying again in %.1f s: %s", seconds, error)
             place.start_after = time.monotonic() + seconds
             return
-        place.process, place.killed_because, place.life = process, None, None
+        place.process, place.killed_because, place.life, place.crowded_looks = process, None, None, 0
         place.started_at = time.monotonic()
 
     def _bury(self) -> None:
@@ -254,6 +258,15 @@ class ExecutorPool:
                 # Before the process itself, by which they would be found.
                 kill_tree(pid)
                 place.kill(reason)
+            else:
+                self._replace_crowded(place, pid)
+
+    def _replace_crowded(self, place: _Place, pid: int) -> None:
+        """Let a process end in order where what one block left running keeps all others from starting anything."""
+        place.crowded_looks = place.crowded_looks + 1 if is_crowded(self._settings, pid) else 0
+        if place.crowded_looks == _CROWDED_LOOKS and place.process is not None:
+            log.warning("%s %d is replaced: its blocks keep too many processes alive", place.process.name, pid)
+            place.process.child.send_signal(15)
 
     def _kill_leaseless(self, holders: dict[Lease, Holder]) -> None:
         """Kill processes of ours that somebody else gave up, and that hang so that they do not notice."""

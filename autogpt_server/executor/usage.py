@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 
+from autogpt_server.executor import child_count
 from autogpt_server.executor.child_count import has_children
 from autogpt_server.executor.confinement import executor_folder
 from autogpt_server.settings import Settings
@@ -32,6 +33,11 @@ def excess(settings: Settings, pid: int) -> str | None:
     if _sum(family, _resident) > limit and (not children or _sum(family, _own_share) > limit):
         return f"it used more than {settings.executor_memory_mb:,} MB of memory (AUTOGPT_EXECUTOR_MEMORY_MB)"
     return None
+
+
+def is_crowded(settings: Settings, pid: int) -> bool:
+    """Tell whether blocks of an executor keep so many processes alive that no other block there may start one."""
+    return child_count.is_crowded(executor_folder(settings, pid) / "children", pid, settings.executor_max_children)
 
 
 def _sum(processes: Iterable[psutil.Process], memory_of: Callable[[psutil.Process], int]) -> int:

@@ -140,7 +140,8 @@ class ExecutionShape(Shape):
     inputs: dict[str, Any]
     outputs: dict[str, list[Any]] = Field(description="Values by output name, in the order they came.")
     error: str | None
-    attempt: int
+    attempt: int = Field(description="How often an executor took it up.")
+    deaths: int = Field(description="How often an executor died while it ran code of this execution.")
     stats: dict[str, Any]
     revision: int = Field(description="Raised by every change of it or of its node executions.")
     parent_execution_id: str | None = Field(description="The execution that this one is a part of.")
@@ -167,6 +168,7 @@ class ExecutionShape(Shape):
             outputs=execution.outputs,
             error=execution.error,
             attempt=execution.attempt,
+            deaths=execution.deaths,
             stats=execution.stats,
             revision=execution.revision,
             parent_execution_id=execution.parent_execution_id,

@@ -53,7 +53,7 @@ def _managed(folder: Path, url: str) -> Iterator[Managed]:
 BAD = ",".join(
     f"tests.bad_blocks:{name}"
     for name in ("LeakingBlock", "AbsurdBlock", "ForkingBlock", "SpawningBlock", "GigabyteBlock", "RawGigabyteBlock",
-                 "SegfaultBlock", "HangingBlock", "DaemonBlock")
+                 "SegfaultBlock", "HangingBlock", "DaemonBlock", "EscapingBlock")
 )  # fmt: skip
 
 
@@ -141,6 +141,22 @@ def test_what_a_block_leaves_running_ends_with_its_executor(sqlite_managed: Mana
         time.sleep(0.05)
     managed.until(lambda: not temporary.exists())
     wait_until_clean(managed)
+
+
+def test_what_a_block_leaves_running_keeps_no_other_from_starting_a_process(sqlite_managed: Managed) -> None:
+    managed = sqlite_managed
+    error, _ = run_beside(managed, "EscapingBlock")
+    assert error.endswith(
+        f"more than {CHILDREN} processes at the same time, the limit of AUTOGPT_EXECUTOR_MAX_CHILDREN"
+    )
+    escaped = [int(file.name) for file in (managed.folder / "escaped").iterdir()]
+    # Without a word of ours: their executor is replaced, and they end with it.
+    managed.until(lambda: not any(map(is_alive, escaped)), 15)
+    wait_until_clean(managed)
+
+
+def is_alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_a_process_beside_an_executor_dies_with_it(sqlite_managed: Managed) -> None:

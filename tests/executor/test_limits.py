@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from autogpt_server.executor.child_count import ChildCount, TooManyChildren, count_children, has_children
+from autogpt_server.executor.child_count import (
+    ChildCount,
+    TooManyChildren,
+    count_children,
+    has_children,
+    is_crowded,
+)
 from autogpt_server.executor.confinement import COOKIE, executor_folder
 from autogpt_server.executor.exit_reasons import OUT_OF_MEMORY, exit_reason
 from autogpt_server.executor.leftovers import clear_away_all
@@ -40,6 +46,22 @@ def test_children_that_have_ended_count_no_more(tmp_path: Path) -> None:
             process.kill()
             process.wait()
     count.claim(limit)
+
+
+def test_an_executor_is_crowded_while_as_many_live_as_may(tmp_path: Path) -> None:
+    path, limit = tmp_path / "children", count_children(os.getpid()) + 2
+    count = ChildCount(path)
+    with subprocess.Popen(["sleep", "30"]) as first, subprocess.Popen(["sleep", "30"]) as last:
+        assert not is_crowded(path, os.getpid(), limit)
+        with pytest.raises(TooManyChildren):
+            for _ in range(limit + 1):
+                count.claim(limit)
+        assert is_crowded(path, os.getpid(), limit)
+        last.kill()
+        last.wait()
+        assert not is_crowded(path, os.getpid(), limit)
+        first.kill()
+    assert not is_crowded(tmp_path / "none", os.getpid(), 0)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +100,7 @@ def test_folders_of_executors_that_are_gone_are_removed(tmp_path: Path) -> None:
     for folder in (old, ours):
         (folder / "tmp").mkdir(parents=True)
     sockets = [Path(f"{folder}.{topic}") for folder in (old, ours) for topic in ("handed", "queue")]
+    sockets += [settings.run_dir / f"side-{pid}-0a1b.sock" for pid in (process.pid, 1)]
     for path in sockets:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
             listener.bind(str(path))
@@ -86,7 +109,7 @@ def test_folders_of_executors_that_are_gone_are_removed(tmp_path: Path) -> None:
     clear_away_all(settings, living=[1])
     assert not old.exists()
     assert ours.exists()
-    assert [path.exists() for path in sockets] == [False, False, True, True]
+    assert [path.exists() for path in sockets] == [False, False, True, True, False, True]
     # They are read by whoever rescues its work.
     assert marks.exists()
 

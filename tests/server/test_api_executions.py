@@ -49,6 +49,7 @@ async def test_an_execution_is_accepted_run_and_told_in_full(running: Api):
     assert answer.headers["location"] == f"/api/executions/{execution['id']}"
     assert (execution["status"], execution["error"]) == ("COMPLETED", None)
     assert (execution["graph_id"], execution["graph_version"], execution["attempt"]) == (graph_id, 1, 1)
+    assert execution["deaths"] == 0
     assert execution["inputs"] == {"who": 10**30}
     assert execution["outputs"] == {"text": [10**30]}
     assert execution["stats"]["node_executions"] == 2
