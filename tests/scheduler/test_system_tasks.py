@@ -194,8 +194,13 @@ def test_a_task_that_fails_is_told_and_runs_again(
         due_task(database)
         with Running(settings, database) as running:
             until(lambda: [slot for slot in ledger(database) if slot.outcome is SlotOutcome.FAILED])
-            job = running.store.lookup_job("report_late_executions")
-            assert job is not None and job.next_run_time is not None and job.next_run_time > clock.now()
+            until(
+                lambda: (
+                    (job := running.store.lookup_job("report_late_executions"))
+                    and job.next_run_time
+                    and job.next_run_time > clock.now()
+                )
+            )
     finally:
         jobs.bind("report_late_executions", None)
     assert [slot.reason for slot in ledger(database)] == ["OSError: no disk"]
