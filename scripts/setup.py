@@ -61,8 +61,9 @@ def set_up(*, dev: bool) -> None:
         say(f"Set up in {time.monotonic() - started:.1f} s\n")
 
 
-#: The whole suite waits more than it computes: three processes keep two cores busy.
-IN_PARALLEL = ["-n", "3", "--dist", "loadfile"]
+#: The whole suite waits more than it computes: three processes keep two cores busy.  Files are begun in the order that
+#: tests/conftest.py puts them in.
+IN_PARALLEL = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 #: Commands that are modules of the repository.
 MODULES = {"bench": "benchmarks", "soak": "tests.faults.soak", "break_rules": "tests.broken_rules"}

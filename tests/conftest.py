@@ -25,6 +25,17 @@ from tests.postgres_server import PostgresServer, find_binaries
 #: For whoever only wants to know whether a test fails: a failing example is not made smaller.
 hypothesis_settings.register_profile("no_shrinking", phases=[Phase.explicit, Phase.generate])
 
+#: The rooms whose files take longest: begun first, none of them is what all others wait for in the end.
+LONGEST = ["faults", "setup", "journeys", "executor", "scheduler"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        room = item.path.parent.name
+        return LONGEST.index(room) if room in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

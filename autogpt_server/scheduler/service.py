@@ -264,7 +264,7 @@ class Scheduler(AppService):
     def _start_threads(self) -> None:
         assert self._timers is not None and self._announcements is not None and self._reconciler is not None
         self._reconciler.start()
-        self._timers.start()
+        self._timers.start(self.pulse)
         self._announcements.start()
 
     def _await_database(self) -> bool:

@@ -12,7 +12,7 @@ import heapq
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,6 +30,7 @@ from autogpt_server.scheduler.adopted import AdoptedTriggers
 from autogpt_server.scheduler.job_rows import job_row
 from autogpt_server.scheduler.planning import plan
 from autogpt_server.scheduler.timetable import Ahead, due_at, timetable_of
+from autogpt_server.service.pulse import Part, Pulse
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +67,11 @@ class Timers:
         database: Where they are.
         nudger: Tells executors that something was queued.
         grace: Slots that are later than this were missed.
-        on_turn: Called again and again while the thread gets on: what proves that it lives.
     """
 
-    def __init__(
-        self, database: Database, nudger: Nudger, grace: timedelta, on_turn: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, database: Database, nudger: Nudger, grace: timedelta) -> None:
         self._firing, self._schedules = Firing(database), Schedules(database, lambda ids: None)
-        self._db, self._nudger, self._grace, self._on_turn = database, nudger, grace, on_turn
+        self._db, self._nudger, self._grace = database, nudger, grace
         self._triggers = AdoptedTriggers(database)
         self._known: dict[str, _Known] = {}
         self._heap: list[tuple[float, str]] = []
@@ -90,9 +88,14 @@ class Timers:
         self.last_turn: float | None = None
         #: What keeps it from firing; None where nothing does.
         self.trouble: str | None = None
+        self._turning: Part | None = None
+        self._longest_wait = _LONGEST_WAIT
         self._thread = threading.Thread(target=self._work, name="timers", daemon=True)
 
-    def start(self) -> None:
+    def start(self, pulse: Pulse | None = None) -> None:
+        """Start the thread, as a part of the pulse of its process."""
+        if pulse is not None:
+            self._turning, self._longest_wait = pulse.part(), min(_LONGEST_WAIT, pulse.pause)
         self._thread.start()
 
     def stop(self, timeout: float = 5) -> None:
@@ -131,8 +134,16 @@ class Timers:
                 self.trouble = f"{type(error).__name__}: {error}"
                 pause = self._rest(pause)
 
+    def _still_turns(self) -> None:
+        if self._turning is not None:
+            self._turning.turn()
+
+    def _for_database(self) -> contextlib.AbstractContextManager[None]:
+        """Count as turning while the database is waited for: a new process would wait as well."""
+        return contextlib.nullcontext() if self._turning is None else self._turning.excused()
+
     def _rest(self, seconds: float) -> float:
-        with self._wake:
+        with self._for_database(), self._wake:
             # Everything may have changed meanwhile.
             self._reads_all = True
             self._wake.wait_for(lambda: self._is_stopping, seconds)
@@ -141,12 +152,13 @@ class Timers:
     def _turn(self) -> None:
         """Read what changed, fire what is due, move on what was fired, and wait for the next."""
         self.last_turn = time.monotonic()
-        self._on_turn()
-        self._read()
+        self._still_turns()
+        with self._for_database():
+            self._read()
         while (due := self._due()) and not self._is_stopping:
             self._fire(due)
-            self._on_turn()
-        self._advance()
+        with self._for_database():
+            self._advance()
         self.trouble = None
         self._prepare()
         with self._wake:
@@ -172,7 +184,7 @@ class Timers:
 
     def _seconds_to_wait(self) -> float:
         until = min(self._heap[0][0] if self._heap else float("inf"), self._next_read)
-        return max(0.0, min(until - _now(), _LONGEST_WAIT))
+        return max(0.0, min(until - _now(), self._longest_wait))
 
     def _read(self) -> None:
         with self._wake:
@@ -208,7 +220,6 @@ class Timers:
             if last is None or last.next_run_at is None or len(page) < _PAGE:
                 break
             after = (last.next_run_at, last.id)
-            self._on_turn()
         self._known, self._heap = {}, []
         self._horizon = horizon.timestamp()
         for id_, schedule in found.items():
@@ -241,18 +252,21 @@ class Timers:
     def _fire(self, due: list[_Known]) -> None:
         plans = self._plan(due)
         while plans:
-            fired = self._firing.fire(plans)
+            with self._for_database():
+                fired = self._firing.fire(plans)
             self._tell(fired)
             self._fired += fired.done
             for one in fired.done:
                 # As it will be once it is moved on.
                 self._remember(one.schedule.id, one.schedule.model_copy(update={"next_run_at": one.next_run_at}))
-            self._read_later(fired.changed)
+            with self._for_database():
+                self._read_later(fired.changed)
             plans = [self._checked(one, version) for one, version in fired.unchecked]
 
     def _plan(self, due: list[_Known]) -> list[Plan]:
         now = clock.now()
-        triggers = self._triggers.of_many([known.schedule for known in due])
+        with self._for_database():
+            triggers = self._triggers.of_many([known.schedule for known in due])
         plans: list[Plan] = []
         for known in due:
             schedule = known.schedule
@@ -275,8 +289,10 @@ class Timers:
 
     def _checked(self, one: Plan, version: int) -> Plan:
         """Check the inputs of a plan against the version that it would execute; nothing fires where they do not fit."""
+        with self._for_database():
+            graph = load_version(self._db, one.schedule.graph_id, version)
         try:
-            checked_inputs(load_version(self._db, one.schedule.graph_id, version), one.schedule.inputs, "inputs")
+            checked_inputs(graph, one.schedule.inputs, "inputs")
         except InvalidError as error:
             reason = f"its inputs do not fit version {version} of the graph: " + "; ".join(map(str, error.problems))
             failed = {"outcome": SlotOutcome.FAILED, "reason": reason[:1000], "execution_id": None}
@@ -308,7 +324,6 @@ class Timers:
             batch = self._fired[:MAX_BATCH]
             self._firing.advance(batch, self._jobs(batch))
             del self._fired[: len(batch)]
-            self._on_turn()
 
     def _jobs(self, plans: list[Plan]) -> dict[str, JobRow | None]:
         moved = [one.schedule.model_copy(update={"next_run_at": one.next_run_at}) for one in plans]

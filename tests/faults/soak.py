@@ -33,6 +33,8 @@ _PAUSE, _BATCH, _MAX_WAITING = (0.2, 2.0), 20, 1_000
 _STOPPED, _PAUSED = 0.3, 0.2
 #: Seconds after which everything must have ended, once nothing is broken any more.
 _SETTLE = 180.0
+#: Seconds after which the server must call itself well, once all have ended.
+_HEALING = 15.0
 _LEASE = 2.0
 #: Processes of a server that has only just begun to start again: the fork server, its trackers, the first to come.
 _BARELY_STARTED = 3
@@ -197,8 +199,7 @@ def outage(run: Run, url: str, seconds: float, go_away: Callable[[], contextlib.
                         run.problems.append("health was not 503 while the database was away")
                 _go_on(run, min(seconds, 5.0), lambda: None)
             _settle(run, server, client)
-            if (answer := client.once("GET", "/health")) is None or answer.status_code != 200:
-                run.problems.append("health did not come back")
+            _heal(run, client)
             if _pids(server) != before:
                 run.problems.append("processes died of the outage")
             _tell_log(run, Path(folder))
@@ -244,6 +245,16 @@ def _settle(run: Run, server: Server, client: Load) -> None:
         run.problems += Checker(c, max_deaths=1_000_000).problems(run.accepted)
     if server.process.poll() is not None:
         run.problems.append("the server has ended")
+
+
+def _heal(run: Run, client: Load) -> None:
+    """Wait until the server calls itself well again; some of its parts look only every few seconds."""
+    end = time.monotonic() + _HEALING
+    while (answer := client.once("GET", "/health")) is None or answer.status_code != 200:
+        if time.monotonic() > end:
+            run.problems.append(f"health did not come back: {'no answer' if answer is None else answer.text}")
+            return
+        time.sleep(0.1)
 
 
 def _tell_log(run: Run, folder: Path) -> None:

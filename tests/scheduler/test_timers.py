@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,9 @@ from autogpt_server.events.nudge import Nudger
 from autogpt_server.model import clock
 from autogpt_server.model.schedule import MisfirePolicy, Schedule
 from autogpt_server.scheduler.job_rows import job_row
+from autogpt_server.scheduler.planning import plan
 from autogpt_server.scheduler.timers import Timers
+from autogpt_server.service.pulse import Pulse
 from tests.data.schedule_rows import executions, ledger, make_schedule, stored_graph
 from tests.make_graph import make_graph, store_graph
 
@@ -207,6 +210,48 @@ def test_an_outage_of_the_database_loses_no_slot_and_no_thread(
     until(lambda: next_of(database, schedule) == wall.now + timedelta(minutes=1))
     until(lambda: timers.trouble is None)
     assert ledger(database) == [("fired", None, True)]
+
+
+def test_signs_end_while_it_stands_still_and_go_on_while_it_waits_for_the_database(
+    database: Database, wall: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = add(database, stored_graph(database))
+    promises: list[float] = []
+    pulse = Pulse(promises.append, 0.5)
+    is_free, stands, fire = threading.Event(), threading.Event(), Firing.fire
+
+    def stand_still(*args: Any, **kwargs: Any) -> Any:
+        stands.set()
+        assert is_free.wait(PATIENCE)
+        return plan(*args, **kwargs)
+
+    def wait_for_database(*args: Any, **kwargs: Any) -> Any:
+        told = len(promises)
+        # The other parts turn, and signs go on.
+        until(lambda: (main.turn(), len(promises) > told + 2)[1])
+        return fire(*args, **kwargs)
+
+    monkeypatch.setattr("autogpt_server.scheduler.timers.plan", stand_still)
+    monkeypatch.setattr(Firing, "fire", wait_for_database)
+    main = pulse.part()
+    with contextlib.closing(Nudger(tmp_path)) as nudger:
+        timers = Timers(database, nudger, GRACE)
+        timers.start(pulse)
+        pulse.begin()
+        # It turns also while there is nothing to do.
+        until(lambda: (main.turn(), len(promises) > 2)[1])
+        wall.now += timedelta(seconds=1)
+        timers.hear([schedule.id])
+        assert stands.wait(PATIENCE)
+        main.turn()
+        told, end = len(promises), time.monotonic() + 4 * pulse.pause
+        while time.monotonic() < end:
+            main.turn()
+            time.sleep(pulse.pause / 10)
+        assert len(promises) <= told + 1
+        is_free.set()
+        until(lambda: executions(database))
+        timers.stop()
 
 
 def test_a_crash_between_firing_and_moving_on_fires_nothing_again(
