@@ -9,14 +9,12 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from autogpt_server.data.connection import Connection
+from tests.faults.consumption import Link, Run, key, problems_of_node, shown
 
 FINAL = frozenset({"COMPLETED", "FAILED", "TERMINATED"})
-
-#: Marks of pins that take values apart or put them together; their links are not followed here.
-_DYNAMIC = ("_$_", "_#_", "_@_")
 
 
 @dataclass(frozen=True)
@@ -37,25 +35,19 @@ class _Execution:
 
 
 @dataclass(frozen=True)
-class _Node:
+class _Node(Run):
     id: str
     node_id: str
     sequence: int | None
     status: str
-    inputs: dict[str, Any]
-    outputs: list[list[Any]] | None
     attempt: int
     revision: int
-
-
-#: (source, pin, sink, pin, static)
-_Link = tuple[str, str, str, str, bool]
 
 
 @dataclass(frozen=True)
 class _Graph:
     blocks: dict[str, tuple[str, dict[str, Any]]]
-    links: list[_Link]
+    links: list[Link]
 
 
 class Checker:
@@ -123,7 +115,7 @@ class Checker:
     def _history(self, execution: _Execution, nodes: list[_Node]) -> Iterator[str]:
         sequences = sorted(node.sequence for node in nodes if node.sequence is not None)
         if sequences != list(range(1, len(sequences) + 1)):
-            yield f"its ends are numbered {_shown(sequences)}"
+            yield f"its ends are numbered {shown(sequences)}"
         if execution.status == "COMPLETED" and len(sequences) != len(nodes):
             yield "is COMPLETED with nodes that never ended"
 
@@ -133,7 +125,7 @@ class Checker:
             f'WHERE "agentGraphExecutionId" = \'{execution.id}\' ORDER BY "number"'
         ).all()
         if [row[0] for row in rows] != list(range(1, len(rows) + 1)):
-            yield f"its streamed outputs are numbered {_shown([row[0] for row in rows])}"
+            yield f"its streamed outputs are numbered {shown([row[0] for row in rows])}"
         by_id = {node.id: node for node in nodes}
         streamed: dict[str, list[list[Any]]] = defaultdict(list)
         for row in rows:
@@ -164,13 +156,13 @@ class Checker:
             by_node[node.node_id].append(node)
         yield from (f"ran node {id_}, which its graph does not have" for id_ in by_node if id_ not in graph.blocks)
         whole = execution.status == "COMPLETED"
-        for node_id in graph.blocks:
+        for node_id, (_, defaults) in graph.blocks.items():
             runs = by_node[node_id]
             links = [link for link in graph.links if link[2] == node_id]
             if not links and len(runs) != 1 and (whole or runs):
                 yield f"node {node_id} starts the graph and ran {len(runs)} times"
-            if links and not any(mark in link[1] or mark in link[3] for link in links for mark in _DYNAMIC):
-                yield from _of_one_node(node_id, runs, links, by_node, whole)
+            if links:
+                yield from problems_of_node(node_id, defaults, [*runs], links, cast(Any, by_node), whole)
 
     def _collected(self, execution: _Execution, nodes: list[_Node]) -> dict[str, Counter[str]]:
         """What the output nodes received, by name."""
@@ -179,7 +171,7 @@ class Checker:
         for node in nodes:
             name, defaults = blocks.get(node.node_id, ("", {}))
             if name == "AgentOutputBlock" and node.status == "COMPLETED":
-                found[node.inputs.get("name", defaults.get("name"))][_key(node.inputs.get("value"))] += 1
+                found[node.inputs.get("name", defaults.get("name"))][key(node.inputs.get("value"))] += 1
         return dict(found)
 
     def _read_executions(self) -> dict[str, _Execution]:
@@ -202,7 +194,7 @@ class Checker:
         ).all()
         for r in rows:
             outputs = None if r[6] is None else json.loads(r[6])
-            found[r[0]].append(_Node(r[1], r[2], r[3], r[4], _parsed(r[5]), outputs, r[7], r[8]))
+            found[r[0]].append(_Node(_parsed(r[5]), outputs, r[1], r[2], r[3], r[4], r[7], r[8]))
         return dict(found)
 
     def _read_graphs(self) -> dict[tuple[str, int], _Graph]:
@@ -219,35 +211,9 @@ class Checker:
         return found
 
 
-def _of_one_node(
-    node_id: str, runs: list[_Node], links: list[_Link], by_node: dict[str, list[_Node]], whole: bool
-) -> Iterator[str]:
-    arrived = {pin: Counter[str]() for _, _, _, pin, _ in links}
-    for source, source_pin, _, pin, _ in links:
-        for run in by_node[source]:
-            arrived[pin].update(_key(value) for name, value in run.outputs or [] if name == source_pin)
-    moving = {pin for _, _, _, pin, is_static in links if not is_static}
-    for pin in moving:
-        if extra := Counter(_key(run.inputs.get(pin)) for run in runs) - arrived[pin]:
-            yield f"node {node_id} consumed {_shown(extra)} more often than it arrived at {pin}"
-    if whole and moving == set(arrived):
-        possible = min(sum(values.values()) for values in arrived.values())
-        if len(runs) != possible:
-            yield f"node {node_id} ran {len(runs)} times, values for {possible} had arrived"
-
-
 def _parsed(text: str | None) -> Any:
     return {} if text is None else json.loads(text)
 
 
 def _counted(outputs: dict[str, list[Any]]) -> dict[str, Counter[str]]:
-    return {name: Counter(_key(value) for value in values) for name, values in outputs.items() if values}
-
-
-def _key(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
-
-
-def _shown(value: Any) -> str:
-    text = str(list(value.elements()) if isinstance(value, Counter) else value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return {name: Counter(key(value) for value in values) for name, values in outputs.items() if values}

@@ -58,6 +58,27 @@ def stream() -> dict[str, Any]:
     )
 
 
+def parts() -> dict[str, Any]:
+    """Lists put together of what moves and what stays, and taken apart again."""
+    return graph(
+        {
+            "numbers": ("StreamBlock", {"count": 5}),
+            "seven": ("ValueBlock", {"input": 7}),
+            "list": ("AddToListBlock", {"entries": ["first"]}),
+            "each": ("RecordingBlock", {}),
+            "never": ("RecordingBlock", {}),
+            "out": ("AgentOutputBlock", {"name": "lists"}),
+        },
+        [
+            "numbers.value -> list.entries_$_0",
+            "seven.output -> list.entries_$_1",
+            "list.updated_list_$_1 -> each.value",
+            "list.updated_list_$_3 -> never.value",
+            "list.updated_list -> out.value",
+        ],
+    )
+
+
 def loop() -> dict[str, Any]:
     """Counts to ten through a condition."""
     return graph(

@@ -73,7 +73,15 @@ class Submitter:
     def __init__(self, run: Run, client: Load) -> None:
         self._run, self._load = run, client
         chain = client.store(load.chain())
-        documents = (load.stream(), load.loop(), load.fan_out(), load.retrying(), load.waiting(), load.calling(chain))
+        documents = (
+            load.stream(),
+            load.parts(),
+            load.loop(),
+            load.fan_out(),
+            load.retrying(),
+            load.waiting(),
+            load.calling(chain),
+        )
         self._graphs = [chain, *(client.store(document) for document in documents)]
         #: May be paused: nobody knows what became of a request without an answer.
         self._paused: list[str] = []

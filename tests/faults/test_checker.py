@@ -20,8 +20,8 @@ def good(tmp_path_factory: pytest.TempPathFactory):
     folder, url = tmp_path_factory.mktemp("good"), "file:database.db"
     with running_server(environment(folder, url, AUTOGPT_BLOCKS=load.BLOCKS)) as server:
         client = load.Load(server.url, url, folder)
-        chain, stream = (client.store(document) for document in (load.chain(), load.stream()))
-        for graph_id in (chain, stream, client.store(load.calling(chain))):
+        chain, stream, parts = (client.store(one) for one in (load.chain(), load.stream(), load.parts()))
+        for graph_id in (chain, stream, parts, client.store(load.calling(chain))):
             client.submit(graph_id, 3)
         client.wait_for_all()
     yield client.database, client.accepted
@@ -67,6 +67,14 @@ def node(change: str, sequence: int) -> str:
     return f"UPDATE {table} SET {change} WHERE {where}{sequence}"
 
 
+def part(change: str, block: str) -> str:
+    """Change a node that puts lists together, or one before or behind it."""
+    graph = '"agentGraphId" = (SELECT "agentGraphId" FROM "AgentNode" WHERE "agentBlockName" = \'AddToListBlock\')'
+    nodes = f'SELECT "id" FROM "AgentNode" WHERE {graph} AND "agentBlockName" = \'{block}\''
+    one = f'SELECT "id" FROM "AgentNodeExecution" WHERE "agentNodeId" IN ({nodes}) LIMIT 1'
+    return f'UPDATE "AgentNodeExecution" SET {change} WHERE "id" = ({one})'
+
+
 def output(change: str) -> str:
     table, _, where = OUTPUT.partition(" WHERE ")
     return f"UPDATE {table} SET {change} WHERE {where}"
@@ -98,6 +106,11 @@ def output(change: str) -> str:
         (execution("\"status\" = 'QUEUED'", CHILD), "goes on though"),
         (node('"inputData" = \'{"value": 7}\'', 2), "consumed ['7'] more often"),
         (node('"outputData" = \'[["value", 1], ["value", 1]]\'', 2), "ran 1 times, values for 2 had arrived"),
+        (part('"inputData" = \'{"entries": ["first", 9, 7]}\'', "AddToListBlock"), "consumed ['9'] more often"),
+        (part('"inputData" = \'{"entries": ["first", 1, 8]}\'', "AddToListBlock"), "consumed ['8'] more often"),
+        (part('"inputData" = \'{"value": 77}\'', "RecordingBlock"), "consumed ['77'] more often"),
+        (part("\"outputData\" = '[]'", "ValueBlock"), "ran 5 times, values for 0 had arrived"),
+        (part("\"outputData\" = '[]'", "AddToListBlock"), "ran 5 times, values for 4 had arrived"),
         (node("\"agentNodeId\" = 'x'", 1), "starts the graph and ran 0 times"),
         (node("\"agentNodeId\" = 'x'", 1), "which its graph does not have"),
         (node("\"agentGraphExecutionId\" = 'x'", 1), "nodes of no execution"),
