@@ -266,7 +266,7 @@ WHERE "id" {self._db.among} AND "deletedAt" IS NULL AND "nextRunAt" IS NOT NULL{
             if limit is not None and plan.schedule.runs + firing >= limit:
                 plan.next_run_at = None
             failures = plan.schedule.pause_after_failures
-            if failures is not None and self._failed_in_a_row(c, plan.schedule.id, failures):
+            if failures is not None and self._failed_in_a_row(c, plan.schedule, failures):
                 reason = f"its last {failures} executions failed"
                 plan.slots = [_refused(slot, SlotOutcome.SKIPPED, reason) for slot in plan.slots]
                 self.pause_within(c, plan.schedule, reason, clock.now())
@@ -287,12 +287,14 @@ FROM {each} AS s{"" if self._db.provider == "sqlite" else "(s)"}
 """
         return {row[0]: (row[1], row[2]) for row in c.execute(self._db.sql(text), (self._db.to_list(ids),))}
 
-    def _failed_in_a_row(self, c: Connection, schedule_id: str, count: int) -> bool:
+    def _failed_in_a_row(self, c: Connection, schedule: Schedule, count: int) -> bool:
+        # Only since it was last changed: who resumes it wants to see it try again.
         text = """
-SELECT "status" FROM "AgentGraphExecution" WHERE "scheduleId" = ? AND "scheduledAt" IS NOT NULL
+SELECT "status" FROM "AgentGraphExecution" WHERE "scheduleId" = ? AND "scheduledAt" IS NOT NULL AND "createdAt" >= ?
 AND "status" IN ('COMPLETED','FAILED','TERMINATED') ORDER BY "scheduledAt" DESC LIMIT ?
 """
-        statuses = c.execute(self._db.sql(text), (schedule_id, count)).scalars()
+        values = (schedule.id, self._db.to_column(schedule.updated_at), count)
+        statuses = c.execute(self._db.sql(text), values).scalars()
         return len(statuses) == count and set(statuses) == {"FAILED"}
 
     def _cancel_running(self, c: Connection, rows: list[_Execution], fired: Fired, ends: Ends) -> None:

@@ -13,6 +13,7 @@ from autogpt_server.data.schedules import Schedules
 from autogpt_server.data.slots import Slots
 from autogpt_server.model.ids import DEFAULT_USER_ID
 from autogpt_server.model.schedule import OverlapPolicy, Schedule
+from autogpt_server.scheduler.scheduling import Scheduling
 from tests.data.schedule_rows import NOON, executions, job_of, ledger, make_schedule, plan_for, store, stored_graph
 
 HOUR = timedelta(hours=1)
@@ -201,6 +202,15 @@ def test_a_schedule_is_paused_after_so_many_failures_in_a_row(database: Database
     assert (now.is_enabled, now.paused_reason, now.paused_by) == (False, "its last 2 executions failed", "scheduler")
     assert ledger(database)[-1] == ("skipped", "its last 2 executions failed", False)
     assert len(executions(database)) == 4
+    # Who resumes it wants to see it try again: failures are counted anew.
+    resumed = Scheduling(database, lambda ids: None).resume(DEFAULT_USER_ID, schedule.id)
+    assert resumed.next_run_at is not None
+    for count in (5, 6):
+        fire(database, schedule)
+        assert len(executions(database)) == count
+        finish(database, "FAILED")
+    fire(database, schedule)
+    assert (read(database, schedule).is_enabled, len(executions(database))) == (False, 6)
 
 
 def test_the_ledger_is_read_in_pages_the_latest_first(database: Database, graph_id: str) -> None:
