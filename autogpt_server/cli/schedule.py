@@ -35,6 +35,10 @@ def add_schedule(
     misfire: Annotated[
         str | None, typer.Option("--misfire", metavar="skip|latest|all", help="What to do with times that were missed.")
     ] = None,
+    misfire_limit: Annotated[
+        int | None,
+        typer.Option("--misfire-limit", min=1, help="Missed times that 'all' makes up for, the latest ones."),
+    ] = None,
     overlap: Annotated[
         str | None,
         typer.Option(
@@ -72,6 +76,7 @@ def add_schedule(
         "inputs": parse_inputs(inputs or (), input_file),
         "graph_version": version,
         "misfire_policy": misfire,
+        "misfire_limit": misfire_limit,
         "overlap_policy": overlap,
         "jitter_seconds": parse_duration("--jitter", jitter),
         "starts_at": parse_time("--starts", starts),
@@ -118,7 +123,7 @@ def show_schedule(schedule_id: _ScheduleId, as_json: Json = False, url: Url = No
     from autogpt_server.cli.screen import note, print_json, print_table, shown
 
     with connect(url) as client:
-        schedule = client.get(f"/schedules/{schedule_id}")
+        schedule = client.get(_path(schedule_id))
     if as_json:
         print_json(schedule)
         return
@@ -138,7 +143,7 @@ def pause_schedule(
     from autogpt_server.cli.client import connect
 
     with connect(url) as client:
-        client.post(f"/schedules/{schedule_id}/pause", {} if reason is None else {"reason": reason})
+        client.post(f"{_path(schedule_id)}/pause", {} if reason is None else {"reason": reason})
     print("It is paused.")
 
 
@@ -148,7 +153,7 @@ def resume_schedule(schedule_id: _ScheduleId, url: Url = None) -> None:
     from autogpt_server.cli.client import connect
 
     with connect(url) as client:
-        _tell(client.post(f"/schedules/{schedule_id}/resume", None))
+        _tell(client.post(f"{_path(schedule_id)}/resume", None))
 
 
 @app.command("run-now")
@@ -158,7 +163,7 @@ def run_schedule_now(schedule_id: _ScheduleId, as_json: Json = False, url: Url =
     from autogpt_server.cli.screen import print_json
 
     with connect(url) as client:
-        accepted = client.post(f"/schedules/{schedule_id}/run-now", None)
+        accepted = client.post(f"{_path(schedule_id)}/run-now", None)
     if as_json:
         print_json(accepted)
     else:
@@ -171,7 +176,7 @@ def delete_schedule(schedule_id: _ScheduleId, url: Url = None) -> None:
     from autogpt_server.cli.client import connect
 
     with connect(url) as client:
-        client.delete(f"/schedules/{schedule_id}")
+        client.delete(_path(schedule_id))
     print("It is deleted.")
 
 
@@ -192,7 +197,7 @@ def preview_schedule(
     found = preview(parse_cron(cron), parse_zone(timezone or "UTC"), clock.now(), count)
     runs = [(f"{run.local:%Y-%m-%d %H:%M %Z (%a)}", f"{run.utc:%Y-%m-%d %H:%M}") for run in found.runs]
     if as_json:
-        times = [{"utc": run.utc.isoformat(), "local": run.local.isoformat()} for run in found.runs]
+        times = [{"utc": f"{run.utc:%Y-%m-%dT%H:%M:%SZ}", "local": run.local.isoformat()} for run in found.runs]
         print_json({"description": found.description, "runs": times, "warnings": list(found.warnings)})
         return
     print(found.description)
@@ -217,7 +222,7 @@ def backfill_schedule(
     from autogpt_server.cli.screen import print_json
 
     body = {"from": parse_time("--from", first), "to": parse_time("--to", last)}
-    path = f"/schedules/{schedule_id}/backfill"
+    path = f"{_path(schedule_id)}/backfill"
     with connect(url) as client:
         if dry_run:
             answer = client.post(f"{path}/preview", body)
@@ -238,7 +243,7 @@ def list_slots(schedule_id: _ScheduleId, limit: Limit = 20, as_json: Json = Fals
     from autogpt_server.cli.screen import print_json, print_table
 
     with connect(url) as client:
-        items = list(client.pages(f"/schedules/{schedule_id}/slots", limit))
+        items = list(client.pages(f"{_path(schedule_id)}/slots", limit))
     if as_json:
         print_json(items)
         return
@@ -258,6 +263,17 @@ def list_parked(as_json: Json = False, url: Url = None) -> None:
         print_json(items)
     else:
         print_table(["Id", "Table", "Reason"], [(p["id"], p["table"], p["reason"]) for p in items], empty="None.")
+
+
+def _path(schedule_id: str) -> str:
+    from urllib.parse import quote
+
+    from autogpt_server.errors import ScheduleNotFound
+
+    # What stands at these addresses is no schedule.
+    if schedule_id in ("", ".", "..", "parked", "preview"):
+        raise ScheduleNotFound(schedule_id)
+    return f"/schedules/{quote(schedule_id, safe='')}"
 
 
 def _span(slot: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from autogpt_server.errors import InvalidError, Problem
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(\d{1,10})([smhd])")
+_DURATION = re.compile(r"([0-9]{1,10})([smhd])")
 
 
 def parse_time(option: str, text: str | None) -> str | None:

@@ -16,6 +16,8 @@ from autogpt_server.executor.submit import checked_inputs
 from autogpt_server.model import clock
 from autogpt_server.model.schedule import Schedule
 from autogpt_server.scheduler.adopted import AdoptedTriggers
+from autogpt_server.scheduler.exclusions import exclusion_of
+from autogpt_server.scheduler.schedule_checks import check_moment
 from autogpt_server.scheduler.timetable import slots_between, timetable_of
 
 #: Slots of one backfill.
@@ -68,6 +70,9 @@ class Backfills:
         if len(slots) > MAX_SLOTS:
             problem = Problem("to", f"the range holds more than {MAX_SLOTS:,} runs", "backfill it in several parts")
             raise InvalidError("The backfill was refused.", [problem])
+        # On excluded days it would not have run.
+        excluded = exclusion_of(schedule)
+        slots = [slot for slot in slots if excluded(slot) is None]
         has_one = self._firing.have_executions(schedule_id, wanted.first, wanted.last)
         missing = [slot for slot in slots if slot not in has_one]
         return Backfill(len(slots), missing, slots[0] if slots else None, slots[-1] if slots else None)
@@ -107,7 +112,7 @@ def checked_target(database: Database, firing: Firing, schedule: Schedule) -> Ta
 
 
 def _check_range(wanted: Range) -> None:
-    problems: list[Problem] = []
+    problems = [*check_moment("from", wanted.first), *check_moment("to", wanted.last)]
     if wanted.last < wanted.first:
         problems.append(Problem("to", "lies before `from`", "exchange the two"))
     if wanted.last > clock.now():

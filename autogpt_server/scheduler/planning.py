@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from autogpt_server.data.firing import Plan, planned
 from autogpt_server.data.queue import inputs_text
 from autogpt_server.model import clock
 from autogpt_server.model.schedule import MisfirePolicy, Schedule, Slot, SlotOutcome
+from autogpt_server.scheduler.exclusions import exclusion_of
 from autogpt_server.scheduler.timetable import Timetable, due_at, latest_slots
-from autogpt_server.scheduler.zones import parse_zone
 
 #: Slots of one schedule that are counted one by one; of more, the latest are computed, and the rest is not counted.
 MAX_COUNTED = 1000
@@ -77,7 +77,7 @@ def _latest_due(schedule: Schedule, timetable: Timetable, first: datetime, now: 
 
 
 def _outcomes(schedule: Schedule, due: _Due, now: datetime, grace: timedelta) -> Iterable[Slot]:
-    excluded = _excluded(schedule)
+    excluded = exclusion_of(schedule)
     missed = [slot for slot in due.slots if now - due_at(schedule, slot) > grace and excluded(slot) is None]
     kept, reason = _made_up_for(schedule, missed, is_all_missed=len(missed) == len(due.slots))
     # A later one that is in time makes up for the missed ones, too.
@@ -102,22 +102,6 @@ def _made_up_for(schedule: Schedule, missed: list[datetime], *, is_all_missed: b
             return set(missed[-1:]) if is_all_missed else set(), SUPERSEDED
         case MisfirePolicy.ALL:
             return set(missed[-schedule.misfire_limit :]), BEYOND_LIMIT
-
-
-def _excluded(schedule: Schedule) -> Callable[[datetime], str | None]:
-    """Make a function that tells why a slot's day is excluded; None where it is not."""
-    if not schedule.excluded_dates:
-        return lambda slot: None
-    zone = parse_zone(schedule.timezone)
-
-    def why(slot: datetime) -> str | None:
-        day: date = slot.astimezone(zone).date()
-        for one in schedule.excluded_dates:
-            if one.first <= day <= one.last:
-                return f"{day} is excluded" + (f": {one.reason}" if one.reason else "")
-        return None
-
-    return why
 
 
 def _skipped(

@@ -18,7 +18,7 @@ from autogpt_server.data.pages import Page
 from autogpt_server.data.queue import inputs_text
 from autogpt_server.data.schedules import Schedules
 from autogpt_server.data.slots import Slots
-from autogpt_server.errors import ConflictError, InvalidError, NotAuthorizedError, Problem
+from autogpt_server.errors import ConflictError, NotAuthorizedError
 from autogpt_server.executor.submit import checked_inputs
 from autogpt_server.model import clock
 from autogpt_server.model.ids import new_id
@@ -27,11 +27,18 @@ from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapP
 from autogpt_server.scheduler.adopted import AdoptedTriggers
 from autogpt_server.scheduler.backfill import checked_target
 from autogpt_server.scheduler.job_rows import job_row
+from autogpt_server.scheduler.runs_left import check_runs_left, find_problem
 from autogpt_server.scheduler.schedule_checks import check_times
 from autogpt_server.scheduler.timetable import due_at, timetable_of
 
 #: The name of a schedule that was given none, as APScheduler names a job by its function.
 DEFAULT_NAME = "execute_graph"
+
+
+#: Fields that say when a schedule is due, and with them those on which it depends whether it runs at all.
+_TIMETABLE = frozenset({"cron", "run_at", "interval_seconds", "timezone", "starts_at", "ends_at"})
+_TIMES = _TIMETABLE | {"max_runs", "excluded_dates"}
+_RESUMED = {"is_enabled": True, "paused_at": None, "paused_by": None, "paused_reason": None}
 
 
 @dataclass(frozen=True)
@@ -109,8 +116,7 @@ class Scheduling:
             updated_at=now,
         )
         schedule = _timed(schedule, now, None)
-        if schedule.next_run_at is None:
-            raise _never(new)
+        check_runs_left(schedule)
         self._schedules.create(schedule, job_row(schedule))
         return schedule
 
@@ -132,10 +138,18 @@ class Scheduling:
         """Read all that will fire: of a user, of a graph, of both, or every one."""
         return self._schedules.firing(user_id, graph_id)
 
-    def edit(self, user_id: str, schedule_id: str, changes: dict[str, Any]) -> Schedule:
+    def edit(
+        self, user_id: str, schedule_id: str, changes: dict[str, Any], *, is_enabled: bool | None = None
+    ) -> Schedule:
         """Change fields of a schedule, by their names in ``NewSchedule``; what is not named stays.
 
         An edit of its times moves an adopted one to Unix cron.  A new time is counted from now on.
+
+        Args:
+            user_id: Who changes it.
+            schedule_id: Of the schedule.
+            changes: New values by name.
+            is_enabled: Also resumes it, or pauses it.
 
         Raises:
             ScheduleNotFound: Unknown, or another user's.
@@ -148,22 +162,27 @@ class Scheduling:
         checked = before.checked_version
         if {"inputs", "graph_version"} & changes.keys():
             checked = self._check_inputs(user_id, after.graph_id, after.graph_version, after.inputs)
-        is_retimed = bool({"cron", "run_at", "interval_seconds", "timezone", "starts_at", "ends_at"} & changes.keys())
+        is_retimed = bool(_TIMETABLE & changes.keys())
         trigger = None if is_retimed else self._triggers.of(before)
 
         def change(present: Schedule) -> Schedule:
             _check_unchanged(before, present)
             fields = {name: getattr(after, name) for name in changes} | {"checked_version": checked}
             fields |= {name: plain(fields[name]) for name in ("inputs", "credentials") if name in fields}
-            fields["cron"] = after.cron or ""
+            fields |= {"cron": after.cron or ""} | ({"name": after.name or DEFAULT_NAME} if "name" in changes else {})
             if is_retimed:
                 fields |= {"run_at": after.run_at, "interval_seconds": after.interval_seconds, "is_adopted": False}
+            if is_enabled is False:
+                fields |= _paused(now)
+            elif is_enabled and not present.is_enabled:
+                fields |= _RESUMED
             edited = present.model_copy(update=fields)
-            if not (is_retimed and edited.is_enabled):
+            if not edited.is_enabled or (present.is_enabled and not _TIMES & changes.keys()):
                 return edited
-            edited = _timed(edited, now, None)
-            if edited.next_run_at is None:
-                raise _never(after)
+            # One that was over goes on, for example where it may run more often now.
+            if is_retimed or edited.next_run_at is None:
+                edited = _timed(edited, now, trigger)
+            check_runs_left(edited, trigger)
             return edited
 
         return self._schedules.edit(schedule_id, change, lambda schedule: self._job(schedule, trigger))
@@ -171,8 +190,7 @@ class Scheduling:
     def pause(self, user_id: str, schedule_id: str, *, by: str | None = None, reason: str | None = None) -> Schedule:
         """Let a schedule fire no more until it is resumed; a repeated pause only changes who and why."""
         trigger = self._triggers.of(self._schedules.get(user_id, schedule_id))
-        news = {"is_enabled": False, "next_run_at": None, "paused_at": clock.now(), "paused_by": by,
-                "paused_reason": reason}  # fmt: skip
+        news = _paused(clock.now(), by, reason)
         return self._schedules.edit(
             schedule_id,
             lambda schedule: schedule.model_copy(update=news),
@@ -191,9 +209,8 @@ class Scheduling:
         def change(schedule: Schedule) -> Schedule:
             if schedule.is_enabled:
                 return schedule
-            news = {"is_enabled": True, "paused_at": None, "paused_by": None, "paused_reason": None}
-            resumed = _timed(schedule.model_copy(update=news), now, trigger)
-            if resumed.next_run_at is None:
+            resumed = _timed(schedule.model_copy(update=_RESUMED), now, trigger)
+            if find_problem(resumed, trigger) is not None:
                 raise ConflictError(f"Schedule {schedule_id} has no run to come; give it new times instead.")
             return resumed
 
@@ -248,6 +265,12 @@ class Scheduling:
         return job_row(schedule, trigger if schedule.is_adopted else None)
 
 
+def _paused(now: datetime, by: str | None = None, reason: str | None = None) -> dict[str, Any]:
+    # In whole milliseconds, as it is stored.
+    paused_at = clock.from_ms(clock.to_ms(now))
+    return {"is_enabled": False, "next_run_at": None, "paused_at": paused_at, "paused_by": by, "paused_reason": reason}
+
+
 def _timed(schedule: Schedule, now: datetime, trigger: Any) -> Schedule:
     """Set the first slot that fires after a moment."""
     timetable = timetable_of(schedule, trigger)
@@ -275,9 +298,3 @@ def _changed(before: Schedule, changes: dict[str, Any]) -> NewSchedule:
 def _check_unchanged(before: Schedule, present: Schedule) -> None:
     if present.revision != before.revision:
         raise ConflictError(f"Schedule {present.id} was changed by somebody else at the same time; read it again.")
-
-
-def _never(new: NewSchedule) -> InvalidError:
-    path = "ends_at" if new.ends_at is not None else "run_at" if new.run_at is not None else "cron"
-    fix = "give it a later end" if path == "ends_at" else "give it a time in the future"
-    return InvalidError("The schedule would never run.", [Problem(path, "no run comes before it", fix)])

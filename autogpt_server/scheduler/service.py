@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from autogpt_server.data.database import Database
 from autogpt_server.data.slots import Slots
 from autogpt_server.errors import InvalidError, Problem, Unavailable
 from autogpt_server.events.nudge import Nudger, NudgeReceiver, Topic
+from autogpt_server.model.schedule import Schedule
 from autogpt_server.scheduler import jobs
 from autogpt_server.scheduler.listening import listen
 from autogpt_server.scheduler.reconcile import Reconciler
@@ -199,7 +201,7 @@ class Scheduler(AppService):
         self, graph_id: str | None = None, user_id: str | None = None
     ) -> list[GraphExecutionJobInfo]:
         """Tell which schedules will fire: of a graph, of a user, of both, or all of them."""
-        return [GraphExecutionJobInfo.from_schedule(one) for one in self._ready_scheduling().firing(user_id, graph_id)]
+        return list(_told(self._ready_scheduling().firing(user_id, graph_id)))
 
     @expose
     def execute_process_existing_batches(self, kwargs: dict[str, Any]) -> None:
@@ -288,3 +290,12 @@ class Scheduler(AppService):
                 self._trouble = str(error)
             else:
                 self._trouble, self._seen_at = None, time.monotonic()
+
+
+def _told(schedules: Iterable[Schedule]) -> Iterator[GraphExecutionJobInfo]:
+    for one in schedules:
+        try:
+            yield GraphExecutionJobInfo.from_schedule(one)
+        except ValueError as error:
+            # Somebody wrote into the table; the others are to be told nevertheless.
+            log.error("schedule %s is left out of a list: %s", one.id, error)

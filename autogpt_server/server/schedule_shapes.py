@@ -7,11 +7,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_validator
 
+from autogpt_server.errors import InvalidError
 from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapPolicy, Schedule, Slot, SlotOutcome
 from autogpt_server.scheduler.adopting import warning_of
 from autogpt_server.scheduler.cron import parse_cron
 from autogpt_server.scheduler.cron_words import describe
 from autogpt_server.scheduler.preview import Preview
+from autogpt_server.scheduler.rpc_models import CredentialsMetaInput
 from autogpt_server.scheduler.timetable import due_at
 from autogpt_server.server.shapes import Shape
 
@@ -26,6 +28,12 @@ class DateRange(BaseModel):
     reason: Annotated[str, Field(max_length=200)] | None = None
 
 
+class Credentials(CredentialsMetaInput):
+    """Which credentials an input shall use; no secret."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class ScheduleFields(BaseModel):
     """What may be set and changed; names and meanings are the same in both."""
 
@@ -37,7 +45,7 @@ class ScheduleFields(BaseModel):
     interval_seconds: StrictInt | None = Field(default=None, description="Instead of cron: a run every so often.")
     timezone: str = Field(default="UTC", description="IANA name, such as `Europe/Berlin`.")
     inputs: dict[str, Any] = Field(default={}, description="Of each execution.")
-    credentials: dict[str, Any] = Field(default={}, description="By input name.")
+    credentials: dict[str, Credentials] = Field(default={}, description="By input name.")
     graph_version: StrictInt | None = Field(default=None, ge=1, description="By default whichever is active then.")
     misfire_policy: MisfirePolicy = Field(
         default=MisfirePolicy.LATEST, description="What happens with runs that nobody started in time."
@@ -68,6 +76,8 @@ class ScheduleFields(BaseModel):
         values = {name: getattr(self, name) for name in self.model_fields_set}
         if "excluded_dates" in values:
             values["excluded_dates"] = tuple(_excluded(one) for one in self.excluded_dates)
+        if "credentials" in values:
+            values["credentials"] = {name: one.model_dump(mode="json") for name, one in self.credentials.items()}
         return values
 
 
@@ -276,10 +286,21 @@ def _words(schedule: Schedule) -> str:
     if schedule.run_at is not None:
         return f"once, at {schedule.run_at:%Y-%m-%d %H:%M:%S} UTC"
     if schedule.interval_seconds is not None:
-        return f"every {schedule.interval_seconds} s"
+        return _every(schedule.interval_seconds)
     if schedule.is_adopted:
         return f"as its own trigger says, which calls itself '{schedule.cron}'"
-    return describe(parse_cron(schedule.cron))
+    try:
+        return describe(parse_cron(schedule.cron))
+    except InvalidError as error:
+        # Somebody wrote into the table; the others are to be listed nevertheless.
+        return f"never: {error.message}"
+
+
+def _every(seconds: int) -> str:
+    for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds % size == 0:
+            return f"every {unit}" if seconds == size else f"every {seconds // size:,} {unit}s"
+    return f"every {seconds:,} s"
 
 
 def _warnings(schedule: Schedule) -> list[str]:

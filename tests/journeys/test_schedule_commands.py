@@ -41,6 +41,7 @@ def graph_id(server: Server) -> str:
 def test_a_schedule_is_added_looked_at_paused_and_deleted(cli: Cli, graph_id: str) -> None:
     added = cli(
         "schedule", "add", graph_id, "--cron", "0 9 * * 1-5", "--timezone", "Europe/Berlin", "--name", "Morning",
+        "--misfire", "all", "--misfire-limit", "7",
         "--overlap", "skip", "--jitter", "1m", "--exclude", "2026-12-24..2026-12-26=holidays", "--max-runs", "3",
     )  # fmt: skip
     assert added.returncode == 0, added.stderr
@@ -50,6 +51,7 @@ def test_a_schedule_is_added_looked_at_paused_and_deleted(cli: Cli, graph_id: st
     assert schedule_id in listed and "Morning" in listed
     shown = json.loads(cli("schedule", "show", schedule_id, "--json").stdout)
     assert (shown["overlap_policy"], shown["jitter_seconds"], shown["max_runs"]) == ("skip", 60, 3)
+    assert (shown["misfire_policy"], shown["misfire_limit"]) == ("all", 7)
     assert shown["excluded_dates"] == [{"from": "2026-12-24", "to": "2026-12-26", "reason": "holidays"}]
     assert "holidays" in cli("schedule", "show", schedule_id).stdout
 
@@ -66,6 +68,8 @@ def test_a_schedule_is_added_looked_at_paused_and_deleted(cli: Cli, graph_id: st
     assert cli("schedule", "delete", schedule_id).stdout == "It is deleted.\n"
     gone = cli("schedule", "show", schedule_id)
     assert (gone.returncode, f"Schedule {schedule_id} not found." in gone.stderr) == (2, True)
+    for odd in ("parked", "../graphs", "a b?"):
+        assert (cli("schedule", "show", odd).returncode, cli("schedule", "show", odd).stdout) == (2, "")
 
 
 def test_a_schedule_fires_and_its_executions_end(cli: Cli, server: Server, graph_id: str) -> None:

@@ -153,8 +153,8 @@ def test_other_arguments_that_do_not_fit_are_refused(service: Service, graph_id:
     assert service.post(add, **wanted(graph_id, graph_version="1")).status_code == 422
     assert error_of(service.post(add, **wanted("nothing"))) == (400, "GraphNotFound")
     assert error_of(service.post(add, **wanted(graph_id, user_id="other"))) == (400, "GraphNotFound")
-    answer = service.post(add, **wanted(graph_id, user_timezone="Mars/Base"))
-    assert error_of(answer) == (400, "InvalidError")
+    for wrong in ({"user_timezone": "Mars/Base"}, {"cron": None, "run_at": "2030-01-01T00:00:00"}):
+        assert error_of(service.post(add, **wanted(graph_id, **wrong))) == (400, "InvalidError")
     assert service.post("get_graph_execution_schedules").json() == []
 
 

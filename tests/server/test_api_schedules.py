@@ -26,6 +26,9 @@ CRON = {"cron": "0 9 * * 1-5", "timezone": "Europe/Berlin"}
 SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(weeks=4)
 
 
+LATER = SOON + timedelta(days=1)
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def graph_id(api: Api) -> str:
     return await api.stored()
@@ -61,6 +64,14 @@ async def test_other_kinds_of_schedules(api: Api, graph_id: str) -> None:
     assert (once["cron"], datetime.fromisoformat(once["next_run_at"]), once["name"]) == ("", SOON, "execute_graph")
     often = await api.call("POST", f"/graphs/{graph_id}/schedules", 201, json={"interval_seconds": 90})
     assert often["description"] == "every 90 s"
+    for seconds, words in (
+        (60, "every minute"),
+        (900, "every 15 minutes"),
+        (3600, "every hour"),
+        (172_800, "every 2 days"),
+    ):
+        other = await api.call("POST", f"/graphs/{graph_id}/schedules", 201, json={"interval_seconds": seconds})
+        assert other["description"] == words
     gap = datetime.fromisoformat(often["next_run_at"]) - datetime.fromisoformat(often["created_at"])
     assert gap == timedelta(seconds=90)
 
@@ -102,7 +113,12 @@ async def test_other_kinds_of_schedules(api: Api, graph_id: str) -> None:
         ({"name": " "}, "name"),
         ({"name": "x" * 201}, "name"),
         ({"excluded_dates": ["2026-02-30"]}, "excluded_dates[0]"),
-        ({"excluded_dates": [{"from": "2026-02-02", "to": "2026-02-01"}]}, "excluded_dates[0]"),
+        ({"excluded_dates": [{"from": "2026-02-02", "to": "2026-02-01"}]}, "excluded_dates[0].to"),
+        ({"cron": None, "run_at": SOON.isoformat(), "excluded_dates": [f"{SOON:%Y-%m-%d}"]}, "excluded_dates"),
+        ({"cron": None, "run_at": SOON.isoformat(), "starts_at": LATER.isoformat()}, "starts_at"),
+        ({"cron": "*/5 * * * *", "jitter_seconds": 301}, "jitter_seconds"),
+        ({"credentials": {"key": 5}}, "credentials.key"),
+        ({"credentials": {"key": {"id": "c", "provider": "p", "type": "none"}}}, "credentials.key.type"),
         ({"inputs": {"x": 1}, "croon": 1}, "croon"),
     ],
 )
@@ -133,6 +149,48 @@ async def test_a_schedule_is_changed_in_parts(api: Api, graph_id: str) -> None:
     assert (once["cron"], datetime.fromisoformat(once["next_run_at"])) == ("", SOON)
     assert (await api.refusal("PATCH", path, json={"cron": "0 0 31 2 *"}))[0] == "cron"
     assert await api.call("GET", path, 200) == once
+
+
+async def test_a_name_that_is_taken_away_is_the_default_again(api: Api, graph_id: str) -> None:
+    schedule = await made(api, graph_id, name="old")
+    assert (await api.call("PATCH", f"/schedules/{schedule['id']}", 200, json={"name": None}))[
+        "name"
+    ] == "execute_graph"
+
+
+async def test_one_that_is_over_goes_on_when_it_may_run_more_often(api: Api, graph_id: str) -> None:
+    over = make_schedule(graph_id, max_runs=2, runs=2, next_run_at=None)
+    Schedules(api.services.database, lambda ids: None).create(over, None)
+    path = f"/schedules/{over.id}"
+    assert (await api.refusal("PATCH", path, json={"cron": "@daily"}))[0] == "max_runs"
+    await api.call("POST", f"{path}/pause", 200)
+    await api.call("POST", f"{path}/resume", 409)
+    more = await api.call("PATCH", path, 200, json={"max_runs": 3, "is_enabled": True})
+    assert (more["is_enabled"], more["next_run_at"] is not None) == (True, True)
+    assert (await api.refusal("PATCH", path, json={"max_runs": 1}))[0] == "max_runs"
+
+
+async def test_a_change_happens_whole_or_not_at_all(api: Api, graph_id: str) -> None:
+    schedule = await made(api, graph_id)
+    path = f"/schedules/{schedule['id']}"
+    paused = await api.call("POST", f"{path}/pause", 200, json={"reason": "later"})
+    over = {"ends_at": "2020-01-01T00:00:00Z", "is_enabled": True}
+    assert (await api.refusal("PATCH", path, json=over))[0] == "ends_at"
+    assert await api.call("GET", path, 200) == paused
+    both = await api.call("PATCH", path, 200, json={"cron": "@daily", "is_enabled": True})
+    assert (both["cron"], both["is_enabled"], both["paused_reason"]) == ("@daily", True, None)
+    both = await api.call("PATCH", path, 200, json={"cron": "@hourly", "is_enabled": False})
+    assert (both["cron"], both["is_enabled"], both["next_run_at"]) == ("@hourly", False, None)
+
+
+async def test_a_row_that_somebody_spoilt_hides_no_other(api: Api, graph_id: str) -> None:
+    spoilt = make_schedule(graph_id, cron="whenever")
+    Schedules(api.services.database, lambda ids: None).create(spoilt, job_of(spoilt))
+    schedule = await made(api, graph_id)
+    listed = (await api.call("GET", f"/graphs/{graph_id}/schedules", 200))["items"]
+    assert [one["id"] for one in listed] == [schedule["id"], spoilt.id]
+    assert listed[1]["description"] == "never: The cron expression 'whenever' is not valid."
+    await api.call("DELETE", f"/schedules/{spoilt.id}", 204)
 
 
 async def test_a_schedule_is_paused_with_a_note_and_resumed(api: Api, graph_id: str) -> None:
@@ -184,6 +242,8 @@ async def test_a_preview_tells_words_times_and_changes_of_the_clock(api: Api) ->
         ({"count": 101}, "count"),
         ({"cron": "61 * * * *"}, "cron"),
         ({"timezone": "Mars"}, "timezone"),
+        ({"after": "9999-12-31T23:59:59-12:00"}, "after"),
+        ({"after": "0001-01-01T00:00:00+14:00"}, "after"),
     ):
         assert (await api.refusal("POST", "/schedules/preview", json=body | wrong))[0] == path
 
@@ -234,8 +294,16 @@ async def test_a_backfill_runs_what_has_no_execution(api: Api, graph_id: str) ->
     for wrong, where in (
         ({"to": "2025-01-01T00:00:00Z"}, "to"), ({"to": "2099-01-01T00:00:00Z"}, "to"),
         ({"from": "2025-01-01T00:00:00Z"}, "to"), ({"max_concurrent": 0}, "max_concurrent"),
+        ({"from": "0001-01-01T00:00:00+14:00"}, "from"), ({"to": "9999-12-31T23:59:59-12:00"}, "to"),
     ):  # fmt: skip
         assert (await api.refusal("POST", path, json=body | wrong))[0] == where
+
+
+async def test_a_backfill_leaves_excluded_days_out(api: Api, graph_id: str) -> None:
+    schedule = await made(api, graph_id, cron="0 12 * * *", excluded_dates=[{"from": "2026-01-02", "to": "2026-01-03"}])
+    body = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-05T00:00:00Z"}
+    told = await api.call("POST", f"/schedules/{schedule['id']}/backfill/preview", 200, json=body)
+    assert (told["slots"], told["to_run"]) == (2, 2)
 
 
 async def test_who_fires_schedules_is_told_of_every_change(api: Api, graph_id: str) -> None:

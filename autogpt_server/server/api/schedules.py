@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator
 
+from autogpt_server.errors import InvalidError
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import canonical_id
@@ -15,6 +16,7 @@ from autogpt_server.scheduler.backfill import Range
 from autogpt_server.scheduler.cron import parse_cron
 from autogpt_server.scheduler.preview import preview
 from autogpt_server.scheduler.reconcile import find_parked
+from autogpt_server.scheduler.schedule_checks import check_moment
 from autogpt_server.scheduler.scheduling import NewSchedule
 from autogpt_server.scheduler.zones import parse_zone
 from autogpt_server.server.bodies import InputsBody, ObjectBody, documented, parse_model
@@ -85,6 +87,8 @@ async def preview_schedule(document: ObjectBody) -> PreviewShape:
     wanted = parse_model(PreviewBody, document)
     expression, zone = parse_cron(wanted.cron), parse_zone(wanted.timezone)
     after = wanted.after or clock.now()
+    if problems := list(check_moment("after", after)):
+        raise InvalidError("The preview was refused.", problems)
     return PreviewShape.of(await asyncio.to_thread(preview, expression, zone, after, wanted.count))
 
 
@@ -102,13 +106,13 @@ async def change_schedule(
     changes = parse_model(ScheduleChanges, document).given()
     is_enabled = changes.pop("is_enabled", None)
     scheduling = services.scheduling
-    schedule = await asyncio.to_thread(scheduling.get, user_id, schedule_id)
     if changes:
-        schedule = await asyncio.to_thread(scheduling.edit, user_id, schedule_id, changes)
-    if is_enabled is False:
-        schedule = await asyncio.to_thread(scheduling.pause, user_id, schedule_id)
-    elif is_enabled:
-        schedule = await asyncio.to_thread(scheduling.resume, user_id, schedule_id)
+        schedule = await asyncio.to_thread(scheduling.edit, user_id, schedule_id, changes, is_enabled=is_enabled)
+    elif is_enabled is None:
+        schedule = await asyncio.to_thread(scheduling.get, user_id, schedule_id)
+    else:
+        change = scheduling.resume if is_enabled else scheduling.pause
+        schedule = await asyncio.to_thread(change, user_id, schedule_id)
     return ScheduleShape.of(schedule)
 
 
