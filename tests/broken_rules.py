@@ -262,6 +262,11 @@ BROKEN_RULES = (
         "        if False:\n", ("tests/faults/test_standstills.py",),
     ),
     BrokenRule(
+        "a fork server that stands still is killed",
+        "autogpt_server/service/fork_server.py", "            self._kill()\n            raise OSError",
+        "            raise OSError", ("tests/service/test_fork_server.py",),
+    ),
+    BrokenRule(
         "no more children than allowed",
         "autogpt_server/executor/child_count.py", "            raise TooManyChildren(message)\n",
         "            del message\n", ("tests/executor/test_limits.py",),

@@ -1,7 +1,8 @@
 """The one fork server of a machine: a preloaded, thread-free process from which all others are forked.
 
-Refines multiprocess' own in three points: processes that came from it use it too instead of starting another one,
-it stands outside the terminal's process group, and it says what it could not preload.  Importing this module puts it
+Refines multiprocess' own in four points: processes that came from it use it too instead of starting another one,
+it stands outside the terminal's process group, it says what it could not preload, and whoever waits in vain for it
+ends it, so that another one takes its place.  Importing this module puts it
 in the place of multiprocess' own.  Standard library and multiprocess only: the supervisor imports it.
 """
 
@@ -11,6 +12,7 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +25,8 @@ __all__ = ["FORK_SERVER", "MachineForkServer", "serve"]
 
 #: Seconds that the fork server gets to end when the process that started it does.
 _LEAVE_SECONDS = 1.0
+#: Seconds in which it forks, which takes milliseconds; and those before that in which it imports the modules.
+_FORK_SECONDS, _IMPORT_SECONDS = 5, 60
 
 _BOOT = """import sys
 sys.path[:] = {path!r}
@@ -37,6 +41,9 @@ class MachineForkServer(forkserver.ForkServer):
         super().__init__()
         self._server: subprocess.Popen[bytes] | None = None
         self._preload_modules = ["autogpt_server.service.process"]
+        #: Process id of the fork server that this process came from.
+        self._origin: int | None = None
+        self._has_forked = False
 
     @property
     def pid(self) -> int | None:
@@ -59,6 +66,35 @@ class MachineForkServer(forkserver.ForkServer):
             if self._server is not None:
                 os.close(self._forkserver_alive_fd)
             self._launch()
+
+    def connect_to_new_process(self, fds: list[int]) -> tuple[int, int]:
+        """Have a process forked; returns what it and its end are told on, and where to write what it shall do.
+
+        Raises:
+            OSError: The fork server has died, or it stands still and was killed.
+        """
+        told, orders = super().connect_to_new_process(fds)
+        # In steps: where everything was frozen for a while, it gets its time all the same.
+        seconds = _FORK_SECONDS if self._has_forked or self._origin is not None else _IMPORT_SECONDS
+        if not any(connection.wait([told], 1.0) for _ in range(seconds)):
+            os.close(told)
+            os.close(orders)
+            self._kill()
+            raise OSError(f"the fork server has stood still for {seconds} s and was killed")
+        self._has_forked = True
+        return told, orders
+
+    def note_origin(self) -> None:
+        """Tell all that are forked from here on that this process is their fork server."""
+        self._origin = os.getpid()
+
+    def _kill(self) -> None:
+        """End the fork server; whoever supervises all processes sees that, and starts anew."""
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
+        elif self._origin is not None and os.getppid() == self._origin:
+            os.kill(self._origin, signal.SIGKILL)
 
     def _launch(self) -> None:
         with socket.socket(socket.AF_UNIX) as listener:
@@ -84,6 +120,7 @@ class MachineForkServer(forkserver.ForkServer):
             finally:
                 os.close(alive_read)
         self._forkserver_address, self._forkserver_alive_fd = address, alive_write
+        self._has_forked = False
         # Runs at the end of this process, after what it started has been stopped.
         util.Finalize(None, self._leave, exitpriority=-1)
 
@@ -108,6 +145,7 @@ def serve(listener_fd: int, alive_fd: int, modules: Iterable[str]) -> None:
     # What is here is here for good: the collector need not touch it, so that its pages stay shared.
     gc.collect()
     gc.freeze()
+    FORK_SERVER.note_origin()
     forkserver.main(listener_fd, alive_fd, preload=())
 
 

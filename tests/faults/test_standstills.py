@@ -137,6 +137,24 @@ def test_every_service_that_stands_still_is_replaced(server: Server, name: str) 
     assert pid not in {one.pid for one in find(server, name)}
 
 
+def test_a_fork_server_that_stands_still_is_replaced_as_soon_as_a_process_is_missing(
+    server: Server, client: Load
+) -> None:
+    until(lambda: is_well(server), "the server is not well")
+    client.submit(client.store(load.waiting()), 20)
+    (manager,) = find(server, "ExecutionManager")
+    fork_server = manager.ppid()
+    os.kill(fork_server, signal.SIGSTOP)
+    find(server, "Executor")[0].kill()
+    until(lambda: logged(server, "the fork server has stood still for 5 s and was killed"), "nobody notices")
+    until(lambda: logged(server, "The fork server died; starting all processes again"), "it is not replaced")
+    until(lambda: is_well(server), "the server does not become well again")
+    assert not psutil.pid_exists(fork_server)
+    client.wait_for_all()
+    with client.database.read() as c:
+        assert Checker(c).problems(client.accepted) == []
+
+
 def test_who_waits_for_a_locked_database_does_not_stand_still(server: Server, client: Load) -> None:
     until(lambda: is_well(server), "the server is not well")
     pid = find(server, "ExecutionManager")[0].pid

@@ -12,6 +12,7 @@ from sample_processes import Quiet, Sleeper
 from supervised import LIMIT, all_gone
 
 from autogpt_server.errors import Unavailable
+from autogpt_server.service import fork_server
 from autogpt_server.service.fork_server import FORK_SERVER
 
 
@@ -44,6 +45,32 @@ def test_after_its_death_processes_are_known_to_live_and_the_next_start_brings_a
         with Sleeper() as other:
             assert psutil.Process(other.child.pid).ppid() == FORK_SERVER.pid != first
         assert orphan.stop() == 255
+
+
+def test_one_that_stands_still_is_killed_and_the_next_start_brings_a_new_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fork_server, "_FORK_SECONDS", 1)
+    with Sleeper() as orphan:
+        first = FORK_SERVER.pid
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+        with pytest.raises(Unavailable, match="the fork server has stood still for 1 s and was killed"):
+            Sleeper().start(background=True)
+        while not orphan.child.is_lost:
+            orphan.child.wait_gone(0.05)
+        with Sleeper() as other:
+            assert psutil.Process(other.child.pid).ppid() == FORK_SERVER.pid != first
+
+
+def test_a_process_that_came_from_one_that_stands_still_kills_it(monkeypatch: pytest.MonkeyPatch):
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *told: killed.append(told))
+    server = fork_server.MachineForkServer()
+    monkeypatch.setattr(server, "_origin", os.getppid())
+    server._kill()
+    # By now it is the child of another one: its own is gone.
+    monkeypatch.setattr(server, "_origin", os.getpid())
+    server._kill()
+    assert killed == [(os.getppid(), signal.SIGKILL)]
 
 
 def test_where_no_new_one_can_be_had_starting_is_unavailable(monkeypatch: pytest.MonkeyPatch):
