@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from multiprocess import connection, forkserver, resource_tracker, util
 
@@ -67,7 +67,7 @@ class MachineForkServer(forkserver.ForkServer):
                 os.close(self._forkserver_alive_fd)
             self._launch()
 
-    def connect_to_new_process(self, fds: list[int]) -> tuple[int, int]:
+    def connect_to_new_process(self, fds: Sequence[int]) -> tuple[int, int]:
         """Have a process forked; returns what it and its end are told on, and where to write what it shall do.
 
         Raises:
