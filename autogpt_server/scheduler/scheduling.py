@@ -89,6 +89,7 @@ class Scheduling:
         new = replace(new, cron=new.cron.strip() if new.cron else new.cron)
         now = clock.from_ms(clock.now_ms())
         check_times(new, now)
+        new = _as_stored(new)
         checked = self._check_inputs(user_id, new.graph_id, new.graph_version, new.inputs)
         schedule = Schedule(
             id=new_id(),
@@ -159,6 +160,7 @@ class Scheduling:
         after = _changed(before, changes)
         now = clock.now()
         check_times(after, now, was=_as_new(before))
+        after = _as_stored(after)
         checked = before.checked_version
         if {"inputs", "graph_version"} & changes.keys():
             checked = self._check_inputs(user_id, after.graph_id, after.graph_version, after.inputs)
@@ -278,6 +280,12 @@ def _timed(schedule: Schedule, now: datetime, trigger: Any) -> Schedule:
     while slot is not None and due_at(schedule, slot) <= now:
         slot = timetable.next_after(slot)
     return schedule.model_copy(update={"next_run_at": slot})
+
+
+def _as_stored(new: NewSchedule) -> NewSchedule:
+    """Give times in UTC and in whole milliseconds, so that what is answered is what is read again."""
+    moments = {name: getattr(new, name) for name in ("run_at", "starts_at", "ends_at")}
+    return replace(new, **{name: moment and clock.from_ms(clock.to_ms(moment)) for name, moment in moments.items()})
 
 
 def _as_new(schedule: Schedule) -> NewSchedule:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from autogpt_server.errors import InvalidError
 from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapPolicy, Schedule, Slot, SlotOutcome
@@ -64,12 +64,6 @@ class ScheduleFields(BaseModel):
     pause_after_failures: StrictInt | None = Field(
         default=None, description="Failed executions in a row after which it is paused."
     )
-
-    @field_validator("run_at", "starts_at", "ends_at")
-    @classmethod
-    def _whole_milliseconds(cls, moment: datetime | None) -> datetime | None:
-        """As it is stored, so that what is read again is the same."""
-        return None if moment is None else moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
     def given(self) -> dict[str, Any]:
         """Give what was sent, as ``Scheduling`` takes it."""

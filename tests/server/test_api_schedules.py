@@ -62,6 +62,13 @@ async def test_a_schedule_is_made_and_read_again(api: Api, graph_id: str) -> Non
 async def test_other_kinds_of_schedules(api: Api, graph_id: str) -> None:
     once = await api.call("POST", f"/graphs/{graph_id}/schedules", 201, json={"run_at": SOON.isoformat()})
     assert (once["cron"], datetime.fromisoformat(once["next_run_at"]), once["name"]) == ("", SOON, "execute_graph")
+    east = {"run_at": f"{SOON:%Y-%m-%dT%H:%M:%S}.1234567+05:30", "starts_at": "2026-01-01T05:30:00+05:30"}
+    elsewhere = await api.call("POST", f"/graphs/{graph_id}/schedules", 201, json=east)
+    at = (SOON - timedelta(hours=5, minutes=30)).replace(microsecond=123_000)
+    assert (elsewhere["run_at"], elsewhere["starts_at"]) == (f"{at:%Y-%m-%dT%H:%M:%S}.123000Z", "2026-01-01T00:00:00Z")
+    assert elsewhere["next_run_at"] == elsewhere["run_at"]
+    assert elsewhere["description"] == f"once, at {at:%Y-%m-%d %H:%M:%S} UTC"
+    assert await api.call("GET", f"/schedules/{elsewhere['id']}", 200) == elsewhere
     often = await api.call("POST", f"/graphs/{graph_id}/schedules", 201, json={"interval_seconds": 90})
     assert often["description"] == "every 90 s"
     for seconds, words in (
