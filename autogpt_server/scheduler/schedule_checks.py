@@ -9,6 +9,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from autogpt_server.errors import InvalidError, Problem
+from autogpt_server.model.suggestions import short
 from autogpt_server.scheduler.cron import CronExpression, parse_cron
 from autogpt_server.scheduler.zones import parse_zone
 
@@ -94,7 +95,7 @@ def check_moment(path: str, moment: datetime) -> Iterator[Problem]:
 def _numbers(new: NewSchedule) -> Iterator[Problem]:
     yield from _range("misfire_limit", new.misfire_limit, 1, _MAX_MISFIRES)
     yield from _range("jitter_seconds", new.jitter_seconds, 0, _MAX_JITTER)
-    if new.interval_seconds is not None and new.jitter_seconds >= new.interval_seconds:
+    if new.interval_seconds is not None and 0 < new.interval_seconds <= new.jitter_seconds:
         yield Problem("jitter_seconds", "is not shorter than the interval", "give it fewer seconds")
     if new.cron is not None and new.jitter_seconds > 0:
         yield from _cron_jitter(new.cron, new.jitter_seconds)
@@ -124,7 +125,7 @@ def _shortest_gap(expression: CronExpression) -> timedelta:
 
 def _range(path: str, value: int, least: int, most: int) -> Iterator[Problem]:
     if not least <= value <= most:
-        yield Problem(path, f"is {value}", f"use a whole number from {least} to {most}")
+        yield Problem(path, f"is {short(str(value))}", f"use a whole number from {least} to {most}")
 
 
 def _dates(new: NewSchedule) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, WithJsonSchema
 
 from autogpt_server.errors import InvalidError
 from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapPolicy, Schedule, Slot, SlotOutcome
@@ -16,16 +16,32 @@ from autogpt_server.scheduler.preview import Preview
 from autogpt_server.scheduler.rpc_models import CredentialsMetaInput
 from autogpt_server.scheduler.timetable import due_at
 from autogpt_server.server.shapes import Shape
+from autogpt_server.server.written_times import Day, Moment, read_day
 
 
 class DateRange(BaseModel):
     """Days on which a schedule does not fire, both included."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
-    first: date = Field(alias="from")
-    last: date = Field(alias="to")
+    first: Day = Field(alias="from")
+    last: Day = Field(alias="to")
     reason: Annotated[str, Field(max_length=200)] | None = None
+
+
+def _as_range(value: Any) -> Any:
+    if isinstance(value, str):
+        # Here, so that a wrong one is named by its own place and not by those of a range.
+        read_day(value)
+        return {"from": value, "to": value}
+    return value
+
+
+_DayOrRange = Annotated[
+    DateRange,
+    BeforeValidator(_as_range),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, DateRange.model_json_schema()]}),
+]
 
 
 class Credentials(CredentialsMetaInput):
@@ -41,7 +57,7 @@ class ScheduleFields(BaseModel):
 
     name: str | None = Field(default=None, description="By default `execute_graph`.")
     cron: str | None = Field(default=None, description="Unix cron: `minute hour day month weekday`, or `@daily`.")
-    run_at: AwareDatetime | None = Field(default=None, description="Instead of cron: one run at this time.")
+    run_at: Moment | None = Field(default=None, description="Instead of cron: one run at this time.")
     interval_seconds: StrictInt | None = Field(default=None, description="Instead of cron: a run every so often.")
     timezone: str = Field(default="UTC", description="IANA name, such as `Europe/Berlin`.")
     inputs: dict[str, Any] = Field(default={}, description="Of each execution.")
@@ -54,11 +70,11 @@ class ScheduleFields(BaseModel):
     overlap_policy: OverlapPolicy = Field(
         default=OverlapPolicy.ALLOW, description="What happens while an execution of it has not ended."
     )
-    starts_at: AwareDatetime | None = Field(default=None, description="No run before.")
-    ends_at: AwareDatetime | None = Field(default=None, description="No run after.")
+    starts_at: Moment | None = Field(default=None, description="No run before.")
+    ends_at: Moment | None = Field(default=None, description="No run after.")
     max_runs: StrictInt | None = Field(default=None, description="Runs in all.")
     jitter_seconds: StrictInt = Field(default=0, description="Each run is put off by a part of this.")
-    excluded_dates: list[date | DateRange] = Field(
+    excluded_dates: list[_DayOrRange] = Field(
         default=[], description="Days without runs: dates, or `{from, to, reason}`, in the schedule's zone."
     )
     pause_after_failures: StrictInt | None = Field(
@@ -69,7 +85,9 @@ class ScheduleFields(BaseModel):
         """Give what was sent, as ``Scheduling`` takes it."""
         values = {name: getattr(self, name) for name in self.model_fields_set}
         if "excluded_dates" in values:
-            values["excluded_dates"] = tuple(_excluded(one) for one in self.excluded_dates)
+            values["excluded_dates"] = tuple(
+                ExcludedDates(first=one.first, last=one.last, reason=one.reason) for one in self.excluded_dates
+            )
         if "credentials" in values:
             values["credentials"] = {name: one.model_dump(mode="json") for name, one in self.credentials.items()}
         return values
@@ -115,7 +133,7 @@ class PreviewBody(BaseModel):
     cron: str
     timezone: str = "UTC"
     count: StrictInt = Field(default=10, ge=1, le=100)
-    after: AwareDatetime | None = Field(default=None, description="By default now.")
+    after: Moment | None = Field(default=None, description="By default now.")
 
 
 class BackfillBody(BaseModel):
@@ -123,14 +141,13 @@ class BackfillBody(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        populate_by_name=True,
         json_schema_extra={
             "example": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-31T23:59:59Z", "max_concurrent": 1}
         },
     )
 
-    first: AwareDatetime = Field(alias="from")
-    last: AwareDatetime = Field(alias="to")
+    first: Moment = Field(alias="from")
+    last: Moment = Field(alias="to")
     max_concurrent: StrictInt = Field(default=1, ge=1, le=1000, description="Executions of it that run at once.")
 
 
@@ -268,12 +285,6 @@ class BackfillPreviewShape(Shape):
 
 class BackfillShape(Shape):
     ids: list[str] = Field(description="Of the executions, by the times that they stand for.")
-
-
-def _excluded(one: date | DateRange) -> ExcludedDates:
-    if isinstance(one, DateRange):
-        return ExcludedDates(first=one.first, last=one.last, reason=one.reason)
-    return ExcludedDates(first=one, last=one)
 
 
 def _words(schedule: Schedule) -> str:

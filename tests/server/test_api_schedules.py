@@ -137,6 +137,26 @@ async def test_what_is_wrong_is_named_and_nothing_is_stored(
     assert (await api.call("GET", f"/graphs/{graph_id}/schedules", 200))["items"] == []
 
 
+async def test_times_and_days_are_written_in_one_way(api: Api, graph_id: str) -> None:
+    path = f"/graphs/{graph_id}/schedules"
+    for wrong, told in (
+        ("2030-01-01T00:00:00", "has no offset, and means another time in every zone"),
+        ("2030-02-30T00:00:00Z", "'2030-02-30T00:00:00Z' is no time"),
+        ("٢030-01-01T00:00:00Z", "'٢030-01-01T00:00:00Z' is no time"),
+        (4102444800, "it is no time"),
+        ("4102444800", "'4102444800' is no time"),
+    ):
+        assert await api.refusal("POST", path, json={"run_at": wrong}) == ("run_at", told)
+    for day, place, told in (
+        ("2026-13-01", "excluded_dates[0]", "'2026-13-01' is no day"),
+        (86_400, "excluded_dates[0]", "is 86400, but must be an object"),
+        ({"from": "2026-01-01"}, "excluded_dates[0].to", "is missing"),
+        ({"from": "2026-01-01", "to": 5}, "excluded_dates[0].to", "it is no day"),
+        ({"from": "2026-01-01", "to": "2026-01-02", "why": "x"}, "excluded_dates[0].why", "is unknown"),
+    ):
+        assert await api.refusal("POST", path, json=CRON | {"excluded_dates": [day]}) == (place, told)
+
+
 async def test_inputs_and_graph_are_checked(api: Api) -> None:
     named = await api.stored(*NAMED)
     path, message = await api.refusal("POST", f"/graphs/{named}/schedules", json=CRON | {"inputs": {"wantd": 1}})
