@@ -87,7 +87,7 @@ def add_schedule(
     }
     body = {field: value for field, value in wanted.items() if value is not None}
     with connect(url) as client:
-        schedule = client.post(f"/graphs/{graph_id}/schedules", body)
+        schedule = client.post(_path_of_graph(graph_id), body)
     if as_json:
         print_json(schedule)
     else:
@@ -107,7 +107,7 @@ def list_schedules(
     from autogpt_server.cli.screen import print_json, print_table
 
     with connect(url) as client:
-        items = list(client.pages("/schedules" if graph is None else f"/graphs/{graph}/schedules", limit))
+        items = list(client.pages("/schedules" if graph is None else _path_of_graph(graph), limit))
     if as_json:
         print_json(items)
         return
@@ -274,6 +274,12 @@ def _path(schedule_id: str) -> str:
     if schedule_id in ("", ".", "..", "parked", "preview"):
         raise ScheduleNotFound(schedule_id)
     return f"/schedules/{quote(schedule_id, safe='')}"
+
+
+def _path_of_graph(graph_id: str) -> str:
+    from urllib.parse import quote
+
+    return f"/graphs/{quote(graph_id, safe='')}/schedules"
 
 
 def _span(slot: dict[str, Any]) -> str:

@@ -28,10 +28,15 @@ class SchedulerClient:
         self.get_execution_schedules = endpoint_to_async(client.get_graph_execution_schedules)
         self.get_execution_schedules_sync = client.get_graph_execution_schedules
         self.execute_process_existing_batches = endpoint_to_async(client.execute_process_existing_batches)
+        self.execute_process_existing_batches_sync = client.execute_process_existing_batches
         self.execute_process_weekly_summary = endpoint_to_async(client.execute_process_weekly_summary)
+        self.execute_process_weekly_summary_sync = client.execute_process_weekly_summary
         self.execute_report_late_executions = endpoint_to_async(client.execute_report_late_executions)
+        self.execute_report_late_executions_sync = client.execute_report_late_executions
         self.execute_report_block_error_rates = endpoint_to_async(client.execute_report_block_error_rates)
+        self.execute_report_block_error_rates_sync = client.execute_report_block_error_rates
         self.execute_cleanup_expired_files = endpoint_to_async(client.execute_cleanup_expired_files)
+        self.execute_cleanup_expired_files_sync = client.execute_cleanup_expired_files
         self.health_check = client.health_check_async
         self.health_check_sync = client.health_check
 

@@ -21,6 +21,8 @@ _MAX_NAME = 200
 #: Seconds of the longest interval and jitter.
 _MAX_INTERVAL, _MAX_JITTER = 10 * 366 * 86_400, 86_400
 _MAX_MISFIRES, _MAX_RUNS, _MAX_FAILURES, _MAX_EXCLUDED = 1000, 1_000_000_000, 1000, 1000
+#: The greatest number of a version that a column holds.
+_MAX_VERSION = 2**31 - 1
 #: Runs that are looked at for the distance from one day to the next.
 _WALKED = 50
 #: Years in which times may lie.
@@ -99,6 +101,8 @@ def _numbers(new: NewSchedule) -> Iterator[Problem]:
         yield Problem("jitter_seconds", "is not shorter than the interval", "give it fewer seconds")
     if new.cron is not None and new.jitter_seconds > 0:
         yield from _cron_jitter(new.cron, new.jitter_seconds)
+    if new.graph_version is not None:
+        yield from _range("graph_version", new.graph_version, 1, _MAX_VERSION)
     if new.max_runs is not None:
         yield from _range("max_runs", new.max_runs, 1, _MAX_RUNS)
     if new.pause_after_failures is not None:

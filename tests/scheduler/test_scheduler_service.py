@@ -153,7 +153,11 @@ def test_other_arguments_that_do_not_fit_are_refused(service: Service, graph_id:
     assert service.post(add, **wanted(graph_id, graph_version="1")).status_code == 422
     assert error_of(service.post(add, **wanted("nothing"))) == (400, "GraphNotFound")
     assert error_of(service.post(add, **wanted(graph_id, user_id="other"))) == (400, "GraphNotFound")
-    for wrong in ({"user_timezone": "Mars/Base"}, {"cron": None, "run_at": "2030-01-01T00:00:00"}):
+    for wrong in (
+        {"graph_version": 2**64},
+        {"user_timezone": "Mars/Base"},
+        {"cron": None, "run_at": "2030-01-01T00:00:00"},
+    ):
         assert error_of(service.post(add, **wanted(graph_id, **wrong))) == (400, "InvalidError")
     assert service.post("get_graph_execution_schedules").json() == []
 
@@ -213,6 +217,7 @@ def test_the_client_calls_it_waiting_and_not(service: Service, graph_id: str) ->
     client = SchedulerClient(service.settings, port=service.process.port)
     added = client.add_execution_schedule_sync(DEFAULT_USER_ID, graph_id, 1, "@daily", {})
     assert isinstance(added, GraphExecutionJobInfo)
+    assert client.execute_report_late_executions_sync() == "not configured"
 
     async def use() -> None:
         assert await client.get_execution_schedules(graph_id=graph_id) == [added]
