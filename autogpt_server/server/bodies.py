@@ -18,6 +18,8 @@ from autogpt_server.model.misfits import invalid_input
 
 #: Bytes up to which a body is read on the event loop, in a few milliseconds at most; longer ones go to a thread.
 INLINE_BYTES = 16 * 1024
+#: Where the OpenAPI document keeps what schemas refer to.
+SCHEMAS = "#/components/schemas/{model}"
 #: What names the body itself in a problem.
 _BODY = "body"
 
@@ -82,7 +84,7 @@ def parse_model(cls: type[M], document: dict[str, Any]) -> M:
 def documented(schema: dict[str, Any] | type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """Describe a body in OpenAPI, for a route that reads it by this module."""
     if not isinstance(schema, dict):
-        schema = schema.model_json_schema()
+        schema = schema.model_json_schema(ref_template=SCHEMAS)
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from autogpt_server.server.bodies import SCHEMAS
 from autogpt_server.server.problems import KINDS, MEDIA_TYPE
 from autogpt_server.server.shapes import ProblemAnswer
 
@@ -45,8 +46,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, description=_DESCRIPTION.format(kinds=listed), routes=app.routes
     )
-    problem = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
+    problem = ProblemAnswer.model_json_schema(ref_template=SCHEMAS)
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
+    for operation in (each for path in document["paths"].values() for each in path.values()):
+        for body in operation.get("requestBody", {}).get("content", {}).values():
+            # Those that we describe by ourselves bring along what they refer to.
+            schemas |= body.get("schema", {}).pop("$defs", {})
     schemas |= problem.pop("$defs")
     schemas["ProblemAnswer"] = problem
     return document

@@ -146,6 +146,6 @@ async def test_health_says_which_part_does_not_answer(running: Api, monkeypatch:
 
 def _dangling(document: dict[str, Any]) -> list[str]:
     """References that lead nowhere."""
-    known = set(document["components"]["schemas"])
-    found = re.findall(r"'\$ref': '#/components/schemas/([^']+)'", str(document["paths"]) + str(document["components"]))
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    found = re.findall(r"'\$ref': '([^']+)'", str(document["paths"]) + str(document["components"]))
     return sorted(set(found) - known)
