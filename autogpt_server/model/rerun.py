@@ -104,13 +104,14 @@ class _Keeping:
             return
         block = self._blocks_now.get(node_id)
         title = f"node {node_id}" if block is None else f"node {node_id} ({block})"
+        again = "" if block is None else "run again from that node or one before it, or "
         raise InvalidError(
             "What is to be kept does not fit.",
             [
                 Problem(
                     "from_node_id",
                     f"what {title} recorded cannot be kept: {reason}",
-                    "run again from that node or one before it, or leave from_node_id out to keep what fits",
+                    f"{again}leave from_node_id out to keep what fits",
                 )
             ],
         )

@@ -161,8 +161,12 @@ def test_a_newer_version_keeps_what_still_fits_and_names_the_first_node_that_doe
             update={"nodes": tuple(n for n in DIAMOND.nodes if n.id != node_id), "links": links, "version": 2}
         )
 
-    with pytest.raises(InvalidError, match="what node left recorded cannot be kept: the graph has no node left"):
+    with pytest.raises(
+        InvalidError, match="what node left recorded cannot be kept: the graph has no node left"
+    ) as told:
         kept(DIAMOND, records, "right", without("left"), a=1, b=2)
+    # Nothing can be run again from a node that there is not.
+    assert [problem.fix for problem in told.value.problems] == ["leave from_node_id out to keep what fits"]
     assert names(kept(DIAMOND, records, "left", without("both"), a=1, b=2)) == {"ia", "ib", "right"}
     with pytest.raises(InvalidError, match="has no node left"):
         kept(DIAMOND, records, "left", without("left"), a=1, b=2)
