@@ -3,6 +3,7 @@ Prisma instead; this is for what must be fast: accepting, claiming and recording
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -150,10 +151,20 @@ class Database:
             raise
         self.write_error = None
 
+    def can_write(self, seconds: float) -> bool:
+        """Tell whether a transaction can begin; on SQLite, within so many seconds of waiting for others.
+
+        Unlike a write that fails, a no is no error: somebody may only be busy.
+        """
+        self._check_process()
+        with contextlib.suppress(Unavailable), self._transaction(True, seconds):
+            return True
+        return False
+
     @contextmanager
-    def _transaction(self, durable: bool) -> Generator[Connection]:
+    def _transaction(self, durable: bool, seconds: float = LOCK_SECONDS) -> Generator[Connection]:
         if self._writer is not None:
-            with self._writer.transaction(self._lend, durable=durable) as connection:
+            with self._writer.transaction(self._lend, durable=durable, seconds=seconds) as connection:
                 yield connection
             return
         with self._lend() as connection:
@@ -211,17 +222,18 @@ class _SqliteWriter:
 
     @contextmanager
     def transaction(
-        self, lend: Callable[[], AbstractContextManager[Connection]], *, durable: bool
+        self, lend: Callable[[], AbstractContextManager[Connection]], *, durable: bool, seconds: float
     ) -> Generator[Connection]:
-        if not self._turn.acquire(timeout=LOCK_SECONDS):
-            raise Unavailable(f"another thread has been writing for {LOCK_SECONDS:g} s")
+        if not self._turn.acquire(timeout=seconds):
+            raise Unavailable(f"another thread has been writing for {seconds:g} s")
         try:
             # The connection comes before the lock, so that nobody holds that while the pool is empty; and after the
             # turn, so that waiting writers do not empty the pool.
-            with lend() as connection, self.lock.hold(LOCK_SECONDS), _syncing(connection, durable):
+            with lend() as connection, self.lock.hold(seconds), _syncing(connection, durable):
                 driver_connection = connection.driver_connection
                 # Still waits for whoever cannot take the file lock, such as the query engine.
-                driver_connection.execute("BEGIN IMMEDIATE")
+                with _waiting(connection, seconds):
+                    driver_connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield connection
                     driver_connection.commit()
@@ -244,6 +256,18 @@ def _syncing(connection: Connection, durable: bool) -> Generator[None]:
         yield
     finally:
         driver_connection.execute("PRAGMA synchronous=FULL")
+
+
+@contextmanager
+def _waiting(connection: Connection, seconds: float) -> Generator[None]:
+    if seconds == LOCK_SECONDS:
+        yield
+        return
+    connection.driver_connection.set_busy_handler(sqlite.BusyHandler(seconds))
+    try:
+        yield
+    finally:
+        connection.driver_connection.set_busy_handler(sqlite.BusyHandler())
 
 
 def make_engine(url: DatabaseUrl, pool: dict[str, Any]) -> Engine:

@@ -17,7 +17,7 @@ from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.controls import Controls
 from autogpt_server.data.database import Database
 from autogpt_server.data.ends import Ends
-from autogpt_server.data.job_tables import JobRow, remove_jobs
+from autogpt_server.data.job_tables import JobRow, remove_jobs, update_jobs
 from autogpt_server.data.slots import write_slots
 from autogpt_server.errors import GraphNotFound
 from autogpt_server.model import clock
@@ -133,13 +133,8 @@ class Firing:
         """
         with self._db.write() as c:
             moved = self._move(c, plans)
-            present = [job for id_, job in jobs.items() if id_ in moved and job is not None]
-            if present:
-                # Not put: a row that somebody removed stays removed until reconciling looks at it.
-                c.execute(
-                    self._db.sql("UPDATE apscheduler_jobs SET next_run_time = ?, job_state = ? WHERE id = ?"),
-                    [(job.next_run_time, job.state, job.id) for job in present],
-                )
+            # Not put: a row that somebody removed stays removed until reconciling looks at it.
+            update_jobs(self._db, c, [job for id_, job in jobs.items() if id_ in moved and job is not None])
             remove_jobs(self._db, c, [id_ for id_, job in jobs.items() if id_ in moved and job is None])
             crash_point("advance.written")
         crash_point("advance.committed")
@@ -312,11 +307,15 @@ ORDER BY "scheduledAt" DESC LIMIT {_LOOK_BACK}) AS x WHERE "status" IN {_UNFINIS
         counts: dict[str, int] = {}
         for one in rows:
             counts[one.schedule.id] = counts.get(one.schedule.id, 0) + 1
-        if counts:
-            c.execute(
-                self._db.sql('UPDATE "AgentExecutionSchedule" SET "runs" = "runs" + ? WHERE "id" = ?'),
-                [(count, id_) for id_, count in counts.items()],
-            )
+        if self._db.provider == "postgresql":
+            text = """
+UPDATE "AgentExecutionSchedule" s SET "runs" = "runs" + x.n FROM unnest(?::text[], ?::int[]) AS x (i, n)
+WHERE s."id" = x.i
+"""
+            c.execute(self._db.sql(text), ([*counts.keys()], [*counts.values()]))
+        elif counts:
+            text = 'UPDATE "AgentExecutionSchedule" SET "runs" = "runs" + ? WHERE "id" = ?'
+            c.execute(text, [(count, id_) for id_, count in counts.items()])
 
     def _move(self, c: Connection, plans: Sequence[Plan]) -> set[str]:
         db = self._db

@@ -49,6 +49,20 @@ def put_jobs(db: Database, c: Connection, rows: Iterable[JobRow]) -> None:
         )
 
 
+def update_jobs(db: Database, c: Connection, rows: Sequence[JobRow]) -> None:
+    """Change rows of the execution store's table; one that is not there stays away."""
+    if db.provider == "postgresql":
+        text = """
+UPDATE apscheduler_jobs j SET next_run_time = x.t, job_state = x.s
+FROM unnest(?::text[], ?::float8[], ?::bytea[]) AS x (i, t, s) WHERE j.id = x.i
+"""
+        columns = ([row.id for row in rows], [row.next_run_time for row in rows], [row.state for row in rows])
+        c.execute(db.sql(text), columns)
+    elif rows:
+        text = "UPDATE apscheduler_jobs SET next_run_time = ?, job_state = ? WHERE id = ?"
+        c.execute(text, [(row.next_run_time, row.state, row.id) for row in rows])
+
+
 def remove_jobs(db: Database, c: Connection, ids: Sequence[str]) -> None:
     """Delete rows from the execution store's table; those that are not there are no error."""
     for start in range(0, len(ids), _MANY):

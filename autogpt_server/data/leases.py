@@ -139,15 +139,6 @@ class Leases:
         crash_point("lease.end_committed")
         ends.count()
 
-    def check_writable(self) -> None:
-        """Begin and end an empty transaction.
-
-        Raises:
-            Unavailable: It cannot begin.
-        """
-        with self._db.write():
-            pass
-
     def requeue_orphans(self) -> int:
         """Queue what is RUNNING under a lease that does not exist: it can neither go on nor be rescued.
 

@@ -90,7 +90,7 @@ class ExecutorPool:
     """
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        self._settings = settings
+        self._settings, self._db = settings, database
         self._leases = Leases(database)
         self._queue = ExecutionQueue(database, settings.max_concurrent_per_user)
         self._places = [_Place() for _ in range(settings.executor_processes)]
@@ -362,11 +362,9 @@ class ExecutorPool:
 
     def _can_write(self) -> bool:
         """Tell a holder that hangs from one that cannot beat because somebody else keeps the database locked."""
-        start = time.monotonic()
-        with contextlib.suppress(Unavailable):
-            self._leases.check_writable()
-            if time.monotonic() - start < _PROMPT_SECONDS:
-                return True
+        # No longer: it may be one of ours that stands still and keeps it locked, and must be killed then.
+        if self._db.can_write(_PROMPT_SECONDS):
+            return True
         log.warning("the database was locked; everybody gets the full lease time again")
         self._watched.clear()
         return False

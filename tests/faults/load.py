@@ -21,7 +21,7 @@ from tests.make_graph import Nodes, graph_json, make_graph
 #: Blocks that a server needs for these graphs.
 BLOCKS = f"{odd_blocks.ALL},{node_blocks.ALL}"
 #: Seconds until a server that lost processes must be itself again.
-PATIENCE = 45.0
+PATIENCE = 90.0
 
 _REGISTRY = load_registry(BLOCKS.split(","))
 
