@@ -63,6 +63,15 @@ class ScheduleNotFound(NotFoundError):
         return f"Schedule {self.schedule_id} not found."
 
 
+class ParkedJobNotFound(NotFoundError):
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"No job row {self.job_id} is parked."
+
+
 class BlockNotFound(NotFoundError):
     def __init__(self, block: str) -> None:
         super().__init__(block)

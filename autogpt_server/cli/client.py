@@ -120,8 +120,8 @@ class ServerClient:
         """
         return self._call("POST", path, query, body, {} if key is None else {"Idempotency-Key": key})
 
-    def delete(self, path: str) -> None:
-        self._call("DELETE", path, {}, None)
+    def delete(self, path: str, **query: Any) -> None:
+        self._call("DELETE", path, query, None)
 
     def pages(self, path: str, limit: int, **query: Any) -> Iterator[dict[str, Any]]:
         """Read up to ``limit`` items of a list that pages."""

@@ -98,6 +98,9 @@ def add_schedule(
 @app.command("list")
 def list_schedules(
     graph: Annotated[str | None, typer.Option("--graph", metavar="GRAPH_ID", help="Only those of this graph.")] = None,
+    paused: Annotated[
+        bool | None, typer.Option("--paused/--enabled", help="Only those that are paused, or that are not.")
+    ] = None,
     limit: Limit = 20,
     as_json: Json = False,
     url: Url = None,
@@ -107,7 +110,8 @@ def list_schedules(
     from autogpt_server.cli.screen import print_json, print_table
 
     with connect(url) as client:
-        items = list(client.pages("/schedules" if graph is None else _path_of_graph(graph), limit))
+        path = "/schedules" if graph is None else _path_of_graph(graph)
+        items = list(client.pages(path, limit, is_enabled=None if paused is None else not paused))
     if as_json:
         print_json(items)
         return
@@ -263,6 +267,26 @@ def list_parked(as_json: Json = False, url: Url = None) -> None:
         print_json(items)
     else:
         print_table(["Id", "Table", "Reason"], [(p["id"], p["table"], p["reason"]) for p in items], empty="None.")
+
+
+@app.command("delete-parked")
+def delete_parked(
+    job_id: Annotated[str, typer.Argument(metavar="JOB_ID", help="As `parked` lists it.")],
+    table: Annotated[str, typer.Option("--table", metavar="NAME", help="As well.")] = "apscheduler_jobs",
+    url: Url = None,
+) -> None:
+    """Delete a job row that cannot be restored, for good."""
+    from urllib.parse import quote
+
+    from autogpt_server.cli.client import connect
+    from autogpt_server.errors import ParkedJobNotFound
+
+    # Addresses that mean others.
+    if job_id in ("", ".", ".."):
+        raise ParkedJobNotFound(job_id)
+    with connect(url) as client:
+        client.delete(f"/schedules/parked/{quote(job_id, safe='')}", table=table)
+    print("It is deleted.")
 
 
 def _path(schedule_id: str) -> str:

@@ -24,7 +24,8 @@ class Announcements:
     """Listens in a thread of its own, on a connection of its own.
 
     Args:
-        url: Of the database; SQLite has no channels, there nothing is heard.
+        url: Of the database, without a pooler, which would keep nobody listening.  SQLite has no channels, there
+            nothing is heard.
         hear: Called with ids that changed, or with none where all are to be read again.
     """
 
@@ -48,7 +49,8 @@ class Announcements:
         while not self._stopping.is_set():
             try:
                 with self._connect(psycopg) as connection:
-                    connection.execute(f"LISTEN {CHANNEL}")
+                    (channel,) = connection.execute(f"SELECT {CHANNEL}").fetchone()
+                    connection.execute(f"LISTEN {channel}")
                     # What changed before somebody listened.
                     self._hear(())
                     while not self._stopping.is_set():
@@ -59,4 +61,6 @@ class Announcements:
                 self._stopping.wait(_LOOK_SECONDS)
 
     def _connect(self, psycopg: Any) -> Any:
-        return psycopg.connect(self._url.libpq, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+        path = self._url.search_path
+        options: dict[str, Any] = {} if path is None else {"options": f"-c search_path={path}"}
+        return psycopg.connect(self._url.libpq, autocommit=True, connect_timeout=_CONNECT_SECONDS, **options)

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Schedules of one transaction at most.
 MAX_BATCH = 500
+#: Slots after which a transaction takes no more schedules: those of one may be a thousand, and others want to write.
+MANY_SLOTS = 2000
 #: Executions of a schedule, the latest ones, among which one that has not ended is looked for.
 _LOOK_BACK = 100
 #: Begins the lanes in which executions of a schedule wait for each other.

@@ -153,8 +153,8 @@ class PostgresqlLog:
     def __init__(self, url: DatabaseUrl) -> None:
         import psycopg  # a SQLite server never pays for it
 
-        self._schema = url.search_path
-        options: dict[str, Any] = {} if self._schema is None else {"options": f"-c search_path={self._schema}"}
+        self._schema = url.quoted_schema
+        options: dict[str, Any] = {} if self._schema is None else {"options": f"-c search_path={url.search_path}"}
         try:
             self._connection = psycopg.connect(url.libpq, autocommit=True, connect_timeout=10, **options)
         except psycopg.OperationalError as error:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from autogpt_server.data.direct_url import check_direct_url, direct_database_url
 from autogpt_server.data.migration_files import FOLDER, Migration, list_migrations
 from autogpt_server.data.migration_log import Applied, MigrationLog, open_log
-from autogpt_server.data.urls import parse_database_url
 from autogpt_server.errors import InvalidError, Problem, Unavailable
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.settings import Settings
@@ -33,10 +33,11 @@ def migrate(settings: Settings, *, folder: Path = FOLDER) -> list[str]:
     Safe to call in several processes at once: one applies, the others wait for it.
 
     Raises:
-        InvalidError: The database belongs to a newer release, an applied migration was changed since, or a
-            migration failed, of which then nothing is left.
+        InvalidError: The database belongs to a newer release, an applied migration was changed since, a migration
+            failed, of which then nothing is left, or ``DIRECT_URL`` leads elsewhere.
         Unavailable: The database does not answer, or somebody else migrates for too long.
     """
+    check_direct_url(settings)
     done: list[str] = []
     with _connected(settings, folder) as (records, files):
         # Nearly always there is nothing to do, which needs no lock to see.
@@ -98,7 +99,7 @@ def downgrade(settings: Settings, steps: int = 1, *, to: str | None = None, fold
 
 @contextmanager
 def _connected(settings: Settings, folder: Path) -> Generator[tuple[MigrationLog, list[Migration]]]:
-    url = parse_database_url(settings.direct_url or settings.database_url, settings.data_dir)
+    url = direct_database_url(settings)
     records = open_log(url)
     try:
         yield records, list_migrations(url.provider, folder)

@@ -17,6 +17,7 @@ from autogpt_server.data.database import Database
 from autogpt_server.data.ends import Ends
 from autogpt_server.data.leases import Lease, Leases
 from autogpt_server.data.release import release
+from autogpt_server.data.schemas import SCHEMA_NUMBER
 from autogpt_server.errors import ConflictError
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
@@ -120,8 +121,9 @@ WHERE "id" = ? AND "status" = 'QUEUED'
 AND NOT EXISTS (SELECT 1 FROM "AgentGraphExecution" WHERE "status" = 'QUEUED' AND "id" <> ?)
 """
 
-#: Names the advisory lock under which executions are claimed that a limit allows.
-_LIMITS_LOCK = 0x6C696D697473
+#: Takes the advisory lock under which executions are claimed that a limit allows: "limi" in ASCII, and whose they are.
+_LOCK_LIMITS = f"SELECT pg_advisory_xact_lock(%s, ({SCHEMA_NUMBER}::bigint & 2147483647)::int)"
+_LIMITS = 0x6C696D69
 
 AnyRow = Row
 
@@ -237,7 +239,7 @@ class ExecutionQueue:
 
     def _lock_limits(self, c: Connection) -> None:
         if self._db.provider == "postgresql":
-            c.execute("SELECT pg_advisory_xact_lock(%s)", (_LIMITS_LOCK,))
+            c.execute(_LOCK_LIMITS, (_LIMITS,))
 
     def _take(self, c: Connection, lease: Lease, chosen: list[Waiting]) -> Sequence[AnyRow]:
         """Claim exactly what was chosen, but for what somebody else is just stopping or pausing."""

@@ -13,14 +13,15 @@ from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
 from autogpt_server.data.job_tables import JobRow, put_jobs, remove_jobs
 from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
+from autogpt_server.data.schemas import SCHEMA_NUMBER
 from autogpt_server.errors import ScheduleNotFound
 from autogpt_server.model import clock
 from autogpt_server.model.jsonvalue import dumps, loads
 from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapPolicy, Schedule
 from autogpt_server.service.crash_points import crash_point
 
-#: PostgreSQL's channel on which schedulers on all machines hear which schedules changed.
-CHANNEL = "autogpt_schedules"
+#: SQL for PostgreSQL's channel on which schedulers on all machines hear which schedules of their schema changed.
+CHANNEL = f"'autogpt_schedules_' || {SCHEMA_NUMBER}"
 #: Ids in one announcement: PostgreSQL takes 8,000 bytes.
 _MAX_ANNOUNCED = 200
 
@@ -98,13 +99,22 @@ class Schedules:
         return [schedule_of(self._db, row) for row in rows]
 
     def list(
-        self, user_id: str, graph_id: str | None = None, *, limit: int, cursor: str | None = None
+        self,
+        user_id: str,
+        graph_id: str | None = None,
+        is_enabled: bool | None = None,
+        *,
+        limit: int,
+        cursor: str | None = None,
     ) -> Page[Schedule]:
-        """Read a page of a user's schedules, the newest first, of one graph or of all."""
-        where, values = ' AND "userId" = ?', [user_id]
+        """Read a page of a user's schedules, the newest first: of one graph or of all, paused or not or both."""
+        where, values = ' AND "userId" = ?', list[Any]([user_id])
         if graph_id is not None:
             where += ' AND "agentGraphId" = ?'
             values.append(graph_id)
+        if is_enabled is not None:
+            where += ' AND "isEnabled" = ?'
+            values.append(is_enabled)
         if cursor is not None:
             where += ' AND "id" < ?'
             values.append(_text(decode_cursor(cursor)))
@@ -141,6 +151,25 @@ class Schedules:
             text = self._db.sql(f'{_LIVE}{where} ORDER BY "nextRunAt","id" LIMIT ?')
             rows = c.execute(text, (*values, limit)).all()
         return [schedule_of(self._db, row) for row in rows]
+
+    def ahead(self, now: datetime, then: datetime, *, after: str, limit: int) -> list[Schedule]:
+        """Read, by id, those that fire after ``now`` although the ledger tells of a slot after ``then``.
+
+        Args:
+            now: What the clock shows.
+            then: The same, or a little later.
+            after: The last id of the page before.
+            limit: How many at most.
+        """
+        # The latest row of a ledger holds its latest slot.
+        text = f"""
+{_LIVE} AND "nextRunAt" > ? AND "id" > ? AND (SELECT COALESCE("lastScheduledAt","scheduledAt")
+FROM "AgentScheduleSlot" WHERE "scheduleId" = "AgentExecutionSchedule"."id" ORDER BY "scheduledAt" DESC LIMIT 1) > ?
+ORDER BY "id" LIMIT ?
+"""
+        values = (self._db.to_column(now), after, self._db.to_column(then), limit)
+        with self._db.read() as c:
+            return [schedule_of(self._db, row) for row in c.execute(self._db.sql(text), values)]
 
     def edit(self, schedule_id: str, change: Change, job_of: JobOf) -> Schedule:
         """Change a schedule, and its job row with it; revision and time of change are raised here.
@@ -197,7 +226,7 @@ class Schedules:
         """Tell schedulers on other machines, at the commit."""
         if self._db.provider == "postgresql" and ids:
             told = " ".join(ids) if len(ids) <= _MAX_ANNOUNCED else ""
-            c.execute(self._db.sql("SELECT pg_notify(?, ?)"), (CHANNEL, told))
+            c.execute(self._db.sql(f"SELECT pg_notify({CHANNEL}, ?)"), (told,))
 
 
 def insert_schedules(db: Database, c: Connection, schedules: Iterable[Schedule]) -> None:

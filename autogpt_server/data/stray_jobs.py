@@ -66,6 +66,24 @@ JOIN "AgentExecutionSchedule" s ON s."id" = j.id WHERE s."isAdopted" = ? AND j.i
 """
         return self._rows(text, (True, after, limit))
 
+    def find(self, table: str, job_id: str) -> StrayJob | None:
+        """Read one row of a store."""
+        found = self._rows(f"SELECT j.id, j.next_run_time, j.job_state FROM {table} j WHERE j.id = ?", (job_id,))
+        return found[0] if found else None
+
+    def is_adopted(self, job_id: str) -> bool | None:
+        """Tell whether the schedule by a job's id was taken over; None where there never was one."""
+        text = 'SELECT "isAdopted", "deletedAt" IS NULL FROM "AgentExecutionSchedule" WHERE "id" = ?'
+        with self._db.read() as c:
+            row = c.execute(self._db.sql(text), (job_id,)).first()
+        return None if row is None else bool(row[0] and row[1])
+
+    def remove(self, table: str, job: StrayJob) -> bool:
+        """Delete a row as it was read; tells whether it still was so."""
+        text = f"DELETE FROM {table} WHERE id = ? AND job_state = ?"
+        with self._db.write() as c:
+            return c.execute(self._db.sql(text), (job.id, job.state)).rowcount == 1
+
     def remove_buried(self) -> int:
         """Delete the rows of schedules that were deleted; returns how many."""
         text = f"""

@@ -38,12 +38,17 @@ class DatabaseUrl:
         return self.sqlalchemy.replace("postgresql+psycopg:", "postgresql:", 1)
 
     @property
-    def search_path(self) -> str | None:
-        """The schema as an ``options`` parameter of a connection takes it; None where the default finds it."""
+    def quoted_schema(self) -> str | None:
+        """The schema as SQL names it; None where the default finds it."""
         if self.schema in (None, "public"):
             return None
-        quoted = '"' + self.schema.replace('"', '""') + '"'
-        return quoted.replace("\\", "\\\\").replace(" ", "\\ ")
+        return '"' + self.schema.replace('"', '""') + '"'
+
+    @property
+    def search_path(self) -> str | None:
+        """The schema as an ``options`` parameter of a connection takes it; None where the default finds it."""
+        quoted = self.quoted_schema
+        return None if quoted is None else quoted.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def parse_database_url(text: str, data_dir: Path) -> DatabaseUrl:

@@ -6,11 +6,13 @@ A row is the pickle of a job's state.  It names its function by a path that neve
 from __future__ import annotations
 
 import functools
+import logging
 import pickle
 from datetime import datetime, timedelta
 from typing import Any
 
 from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -19,6 +21,8 @@ from autogpt_server.model.schedule import Schedule
 from autogpt_server.scheduler.timetable import due_at
 from autogpt_server.scheduler.triggers import UnixCronTrigger
 from autogpt_server.scheduler.zones import parse_zone
+
+log = logging.getLogger(__name__)
 
 #: Where whoever runs a job finds its function.
 EXECUTE_GRAPH = "autogpt_server.scheduler.jobs:execute_graph"
@@ -38,6 +42,18 @@ def job_row(schedule: Schedule, trigger: BaseTrigger | None = None) -> JobRow | 
     at = None if schedule.next_run_at is None else due_at(schedule, schedule.next_run_at)
     trigger = _trigger(schedule) if trigger is None else trigger
     return JobRow(schedule.id, at, pickle.dumps(job_state(schedule, trigger, at), pickle.HIGHEST_PROTOCOL))
+
+
+def row_again(schedule: Schedule) -> JobRow | None:
+    """Make the row of a schedule that somebody removed; that of an adopted one went by its trigger, which is lost."""
+    try:
+        trigger = None
+        if schedule.is_adopted and schedule.cron:
+            trigger = CronTrigger.from_crontab(schedule.cron, timezone=parse_zone(schedule.timezone))
+        return job_row(schedule, trigger)
+    except ValueError as error:
+        log.error("schedule %s gets no job row: %s", schedule.id, error)
+        return None
 
 
 def job_state(schedule: Schedule, trigger: BaseTrigger, next_run_at: datetime | None) -> dict[str, Any]:

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import chain
-
-from apscheduler.triggers.cron import CronTrigger
 
 from autogpt_server.data.database import Database
-from autogpt_server.data.job_tables import EXECUTION_JOBS, NOTIFICATION_JOBS, JobRow
+from autogpt_server.data.job_tables import EXECUTION_JOBS
 from autogpt_server.data.schedules import Schedules
 from autogpt_server.data.stray_jobs import StrayJob, StrayJobs
 from autogpt_server.errors import Unavailable
 from autogpt_server.model.schedule import Schedule
 from autogpt_server.scheduler.adopting import schedule_of_job
-from autogpt_server.scheduler.job_rows import job_row
+from autogpt_server.scheduler.job_rows import row_again
+from autogpt_server.scheduler.parked import ParkedJob, pages
+from autogpt_server.scheduler.put_back import PutBack
 from autogpt_server.scheduler.system_tasks import STORED_IDS
-from autogpt_server.scheduler.unpickling import NotRestorable, load_job_state
-from autogpt_server.scheduler.zones import parse_zone
+from autogpt_server.scheduler.unpickling import NotRestorable
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +29,6 @@ log = logging.getLogger(__name__)
 _PERIOD_SECONDS, _RETRY_SECONDS = 300.0, 5.0
 #: Rows read, and schedules written, at once.
 _PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedJob:
-    """A job row that is neither run nor deleted, as it cannot be restored."""
-
-    table: str
-    id: str
-    reason: str
 
 
 @dataclass
@@ -60,9 +49,13 @@ class Reconciler:
     Args:
         database: Of schedules and job rows.
         announce: Called with the ids of schedules that were taken over.
+        and_then: Called by the thread whenever it has compared: what else is to be kept in step.
     """
 
-    def __init__(self, database: Database, announce: Callable[[list[str]], None]) -> None:
+    def __init__(
+        self, database: Database, announce: Callable[[list[str]], None], and_then: Callable[[], None] = lambda: None
+    ) -> None:
+        self._and_then, self._announce, self._put_back = and_then, announce, PutBack(database)
         self._strays, self._schedules = StrayJobs(database), Schedules(database, announce)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="reconcile", daemon=True)
@@ -85,12 +78,14 @@ class Reconciler:
             Unavailable: The database is away; the next run does the rest.
         """
         done = Reconciled(removed=self._strays.remove_buried())
-        for page in _pages(lambda after: self._strays.unknown(STORED_IDS, after=after, limit=_PAGE)):
+        if moved := self._put_back.run():
+            self._announce(moved)
+        for page in pages(lambda after: self._strays.unknown(STORED_IDS, after=after, limit=_PAGE)):
             self._adopt(page, done)
             if self._stopping.is_set():
                 return done
         while ids := self._strays.rowless(limit=_PAGE):
-            made = self._strays.make_rows(ids, _row_again)
+            made = self._strays.make_rows(ids, row_again)
             done.made += made
             # One that never fires gets none.
             if self._stopping.is_set() or not made:
@@ -129,59 +124,10 @@ class Reconciler:
             seconds = _PERIOD_SECONDS
             try:
                 self.run()
+                self._and_then()
             except Unavailable as error:
                 log.warning("job rows could not be compared, trying again: %s", error)
                 seconds = _RETRY_SECONDS
             except Exception:
                 # The thread must outlive whatever others wrote into the tables.
                 log.exception("job rows could not be compared")
-
-
-def find_parked(database: Database, limit: int = 1000) -> list[ParkedJob]:
-    """Find the job rows of both stores that cannot be restored, with the reasons; reads all that could be among them.
-
-    Args:
-        database: Where they are.
-        limit: How many at most.
-    """
-    strays, found = StrayJobs(database), list[ParkedJob]()
-    unknown = _pages(lambda after: strays.unknown(STORED_IDS, after=after, limit=_PAGE))
-    adopted = _pages(lambda after: strays.adopted(after=after, limit=_PAGE))
-    batches = _pages(lambda after: strays.all(NOTIFICATION_JOBS, after=after, limit=_PAGE))
-    for table, read, pages in (
-        (EXECUTION_JOBS, schedule_of_job, unknown),
-        (EXECUTION_JOBS, _load, adopted),
-        (NOTIFICATION_JOBS, _load, batches),
-    ):
-        for job in chain.from_iterable(pages):
-            if len(found) == limit:
-                return found
-            try:
-                read(job)
-            except NotRestorable as error:
-                found.append(ParkedJob(table, job.id, error.reason))
-    return found
-
-
-def _row_again(schedule: Schedule) -> JobRow | None:
-    """Make the row of a schedule that somebody removed; that of an adopted one went by its trigger, which is lost."""
-    try:
-        trigger = None
-        if schedule.is_adopted and schedule.cron:
-            trigger = CronTrigger.from_crontab(schedule.cron, timezone=parse_zone(schedule.timezone))
-        return job_row(schedule, trigger)
-    except ValueError as error:
-        log.error("schedule %s gets no job row: %s", schedule.id, error)
-        return None
-
-
-def _load(job: StrayJob) -> None:
-    if (held := load_job_state(job.state)["id"]) != job.id:
-        raise NotRestorable(f"its pickle is that of job {held[:200]!r}")
-
-
-def _pages(read: Callable[[str], list[StrayJob]]) -> Iterator[list[StrayJob]]:
-    page = read("")
-    while page:
-        yield page
-        page = read(page[-1].id)

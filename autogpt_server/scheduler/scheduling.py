@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from autogpt_server.data.database import Database
@@ -29,7 +29,7 @@ from autogpt_server.scheduler.backfill import checked_target
 from autogpt_server.scheduler.job_rows import job_row
 from autogpt_server.scheduler.runs_left import check_runs_left, find_problem
 from autogpt_server.scheduler.schedule_checks import check_times
-from autogpt_server.scheduler.timetable import due_at, timetable_of
+from autogpt_server.scheduler.timetable import next_due
 
 #: The name of a schedule that was given none, as APScheduler names a job by its function.
 DEFAULT_NAME = "execute_graph"
@@ -130,10 +130,16 @@ class Scheduling:
         return self._schedules.get(user_id, schedule_id)
 
     def list(
-        self, user_id: str, graph_id: str | None = None, *, limit: int = 100, cursor: str | None = None
+        self,
+        user_id: str,
+        graph_id: str | None = None,
+        is_enabled: bool | None = None,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
     ) -> Page[Schedule]:
-        """Read a page of a user's schedules, the newest first, of one graph or of all."""
-        return self._schedules.list(user_id, graph_id, limit=limit, cursor=cursor)
+        """Read a page of a user's schedules, the newest first: of one graph or of all, paused or not or both."""
+        return self._schedules.list(user_id, graph_id, is_enabled, limit=limit, cursor=cursor)
 
     def firing(self, user_id: str | None, graph_id: str | None) -> list[Schedule]:
         """Read all that will fire: of a user, of a graph, of both, or every one."""
@@ -275,11 +281,7 @@ def _paused(now: datetime, by: str | None = None, reason: str | None = None) -> 
 
 def _timed(schedule: Schedule, now: datetime, trigger: Any) -> Schedule:
     """Set the first slot that fires after a moment."""
-    timetable = timetable_of(schedule, trigger)
-    slot = timetable.next_after(now - timedelta(seconds=schedule.jitter_seconds))
-    while slot is not None and due_at(schedule, slot) <= now:
-        slot = timetable.next_after(slot)
-    return schedule.model_copy(update={"next_run_at": slot})
+    return schedule.model_copy(update={"next_run_at": next_due(schedule, trigger, now)})
 
 
 def _as_stored(new: NewSchedule) -> NewSchedule:

@@ -15,6 +15,7 @@ from pydantic import StrictInt, ValidationError
 
 from autogpt_server.data.announcements import Announcements
 from autogpt_server.data.database import Database
+from autogpt_server.data.direct_url import direct_database_url
 from autogpt_server.data.slots import Slots
 from autogpt_server.errors import InvalidError, Problem, Unavailable
 from autogpt_server.events.nudge import Nudger, NudgeReceiver, Topic
@@ -29,8 +30,8 @@ from autogpt_server.scheduler.rpc_models import (
     NotificationJobArgs,
 )
 from autogpt_server.scheduler.scheduling import NewSchedule, Scheduling
-from autogpt_server.scheduler.stores import Jobstores, make_store
-from autogpt_server.scheduler.system_tasks import STORED_IDS, register
+from autogpt_server.scheduler.stores import JobStore, Jobstores, make_store
+from autogpt_server.scheduler.system_tasks import STORED_IDS, mend, register
 from autogpt_server.scheduler.task_scheduler import TaskScheduler
 from autogpt_server.scheduler.timers import Timers
 from autogpt_server.service.pulse import Part
@@ -64,6 +65,7 @@ class Scheduler(AppService):
     _database: Database | None = None
     _scheduling: Scheduling | None = None
     _timers: Timers | None = None
+    _tasks: JobStore | None = None
     _nudges: NudgeReceiver | None = None
     _announcements: Announcements | None = None
     _reconciler: Reconciler | None = None
@@ -92,8 +94,8 @@ class Scheduler(AppService):
         self._nudger = Nudger(run_folder)
         self._timers = Timers(self._database, self._nudger, _GRACE)
         self._scheduling = Scheduling(self._database, self._announce)
-        self._announcements = Announcements(self._database.url, self._timers.hear)
-        self._reconciler = Reconciler(self._database, self._announce)
+        self._announcements = Announcements(direct_database_url(self.settings), self._timers.hear)
+        self._reconciler = Reconciler(self._database, self._announce, self._keep_tasks)
         self._nudges = NudgeReceiver(run_folder, Topic.SCHEDULES, f"scheduler-{os.getpid()}")
         await self._nudges.open(self._timers.hear)
 
@@ -251,7 +253,7 @@ class Scheduler(AppService):
         self._nudger.send(Topic.SCHEDULES, ids)
 
     def _make_scheduler(self, database: Database, turning: Part) -> TaskScheduler:
-        execution = make_store(self.settings, Jobstores.EXECUTION, STORED_IDS)
+        execution = self._tasks = make_store(self.settings, Jobstores.EXECUTION, STORED_IDS)
         stores = {
             Jobstores.EXECUTION.value: execution,
             Jobstores.BATCHED_NOTIFICATIONS.value: make_store(self.settings, Jobstores.BATCHED_NOTIFICATIONS),
@@ -262,6 +264,13 @@ class Scheduler(AppService):
         if self.register_system_tasks:
             register(scheduler, self.settings, execution)
         return scheduler
+
+    def _keep_tasks(self) -> None:
+        """Give tasks jobs again whose rows somebody has deleted, or that would not run for years."""
+        scheduler, tasks = self.scheduler, self._tasks
+        # Before it runs it adds them by itself.
+        if self.register_system_tasks and tasks is not None and scheduler is not None and scheduler.running:
+            mend(scheduler, self.settings, tasks)
 
     def _start_threads(self) -> None:
         assert self._timers is not None and self._announcements is not None and self._reconciler is not None

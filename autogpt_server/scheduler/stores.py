@@ -14,9 +14,9 @@ from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.util import datetime_to_utc_timestamp, utc_timestamp_to_datetime
 from sqlalchemy import ColumnElement, select
 
+from autogpt_server.data.direct_url import direct_database_url
 from autogpt_server.data.job_engine import JobEngine
 from autogpt_server.data.job_tables import EXECUTION_JOBS, NOTIFICATION_JOBS
-from autogpt_server.data.urls import parse_database_url
 from autogpt_server.scheduler.unpickling import NotRestorable, load_job_state
 from autogpt_server.settings import Settings
 
@@ -67,6 +67,11 @@ class JobStore(SQLAlchemyJobStore):
         found = self._get_jobs(self.jobs_t.c.id == job_id)
         return found[0] if found else None
 
+    def has_row(self, job_id: str) -> bool:
+        """Tell whether there is a row by that id, be it a job or not."""
+        with self.engine.begin() as connection:
+            return connection.execute(select(self.jobs_t.c.id).where(self.jobs_t.c.id == job_id)).first() is not None
+
     def get_due_jobs(self, now: datetime) -> list[Job]:
         jobs = self._get_jobs(self.jobs_t.c.next_run_time <= datetime_to_utc_timestamp(now), *self._mine())
         for job in jobs:
@@ -86,6 +91,8 @@ class JobStore(SQLAlchemyJobStore):
     def add_job(self, job: Job) -> None:
         with self._writing():
             super().add_job(job)
+        # Somebody has deleted the row that was parked under its id.
+        self._parked.pop(job.id, None)
 
     def update_job(self, job: Job) -> None:
         with self._writing():
@@ -153,7 +160,7 @@ def make_store(settings: Settings, kind: Jobstores, only: Sequence[str] | None =
         only: Ids of the jobs that it finds due; by default all of them.
     """
     table = {Jobstores.EXECUTION: EXECUTION_JOBS, Jobstores.BATCHED_NOTIFICATIONS: NOTIFICATION_JOBS}[kind]
-    url = parse_database_url(settings.direct_url or settings.database_url, settings.data_dir)
+    url = direct_database_url(settings)
     return JobStore(JobEngine(url, pool_size=settings.scheduler_db_pool_size), table, only)
 
 

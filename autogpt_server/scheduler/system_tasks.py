@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
@@ -30,6 +30,8 @@ BLOCK_ERROR_RATES, EXPIRED_FILES = "report_block_error_rates", "cleanup_expired_
 
 #: Ids of those whose jobs are kept in the execution store, among those of schedules.
 STORED_IDS = (LATE_EXECUTIONS, BLOCK_ERROR_RATES, EXPIRED_FILES)
+#: Of times that are worked out at different moments.
+_TOLERANCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -62,22 +64,45 @@ def register(scheduler: BaseScheduler, settings: Settings, execution_store: JobS
     """Add the tasks' jobs.
 
     A job that is there already, of this server or of another deployment, is taken over.  It keeps its times where it
-    runs as often as it shall: else a server that is started every day would never do what is done once a day.
+    runs as often as it shall: else a server that is started every day would never do what is done once a day.  A row
+    that cannot be restored stays as it is, and its task does not run.
     """
     for task in system_tasks(settings):
-        trigger, next_run_at = task.trigger, task.trigger.get_next_fire_time(None, clock.now())
         present = execution_store.lookup_job(task.id) if task.store is Jobstores.EXECUTION else None
-        if present is not None and _runs_alike(present, trigger):
-            trigger, next_run_at = present.trigger, present.next_run_time
-        scheduler.add_job(
-            task.function,
-            trigger,
-            id=task.id,
-            name=task.id,
-            next_run_time=next_run_at,
-            jobstore=task.store.value,
-            replace_existing=True,
-        )
+        if present is not None and _runs_alike(present, task.trigger):
+            _add(scheduler, task, present.trigger, present.next_run_time)
+        elif present is not None or not _is_parked(execution_store, task):
+            _add(scheduler, task, task.trigger, task.trigger.get_next_fire_time(None, clock.now()))
+
+
+def mend(scheduler: BaseScheduler, settings: Settings, execution_store: JobStore) -> None:
+    """Add jobs again whose rows somebody has deleted meanwhile, or that a clock carried away which was ahead."""
+    for task in system_tasks(settings):
+        present = scheduler.get_job(task.id, task.store.value)
+        if present is None and not _is_parked(execution_store, task):
+            log.info("the job of task %s is gone; it gets another", task.id)
+        elif present is not None and _is_far(present.next_run_time, task.trigger):
+            log.warning("the clock was ahead when task %s ran; it goes on from now", task.id)
+        else:
+            continue
+        _add(scheduler, task, task.trigger, task.trigger.get_next_fire_time(None, clock.now()))
+
+
+def _is_parked(store: JobStore, task: SystemTask) -> bool:
+    """Tell of a task whose job was not found whether there is a row all the same."""
+    return task.store is Jobstores.EXECUTION and store.has_row(task.id)
+
+
+def _add(scheduler: BaseScheduler, task: SystemTask, trigger: BaseTrigger, next_run_at: datetime | None) -> None:
+    scheduler.add_job(
+        task.function,
+        trigger,
+        id=task.id,
+        name=task.id,
+        next_run_time=next_run_at,
+        jobstore=task.store.value,
+        replace_existing=True,
+    )
 
 
 def _every(seconds: int) -> IntervalTrigger:
@@ -92,4 +117,11 @@ def _runs_alike(job: Job, trigger: BaseTrigger) -> bool:
         and isinstance(job.trigger, IntervalTrigger)
         and job.trigger.interval == trigger.interval
         and job.next_run_time is not None
+        and not _is_far(job.next_run_time, trigger)
     )
+
+
+def _is_far(next_run_at: datetime | None, trigger: BaseTrigger) -> bool:
+    """Tell of the next time of a job whether it lies further ahead than that of one that is made now."""
+    latest = trigger.get_next_fire_time(None, clock.now())
+    return next_run_at is not None and latest is not None and next_run_at - latest > _TOLERANCE

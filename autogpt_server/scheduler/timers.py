@@ -12,12 +12,12 @@ import heapq
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from autogpt_server.data.database import Database
-from autogpt_server.data.firing import MAX_BATCH, Fired, Firing, Plan
+from autogpt_server.data.firing import MANY_SLOTS, MAX_BATCH, Fired, Firing, Plan
 from autogpt_server.data.graph_versions import load_version
 from autogpt_server.data.job_tables import JobRow
 from autogpt_server.data.schedules import Schedules
@@ -29,6 +29,7 @@ from autogpt_server.model.schedule import Schedule, SlotOutcome
 from autogpt_server.scheduler.adopted import AdoptedTriggers
 from autogpt_server.scheduler.job_rows import job_row
 from autogpt_server.scheduler.planning import plan
+from autogpt_server.scheduler.put_back import PutBack
 from autogpt_server.scheduler.timetable import Ahead, due_at, timetable_of
 from autogpt_server.service.pulse import Part, Pulse
 
@@ -43,6 +44,8 @@ _LONGEST_WAIT = 5.0
 _PAGE = 5000
 #: Seconds before it is due at which a schedule is prepared.
 _PREPARED_SECONDS = 5.0
+#: Seconds of firing after which what was fired is moved on, and what has changed is read, whatever else is due.
+_FIRING_SECONDS = 1.0
 #: Seconds until a schedule is tried again that somebody else is firing, or that cannot be read.
 _AGAIN_SECONDS = 1.0
 #: Seconds after a failure of the database, doubled up to the longest wait.
@@ -72,7 +75,7 @@ class Timers:
     def __init__(self, database: Database, nudger: Nudger, grace: timedelta) -> None:
         self._firing, self._schedules = Firing(database), Schedules(database, lambda ids: None)
         self._db, self._nudger, self._grace = database, nudger, grace
-        self._triggers = AdoptedTriggers(database)
+        self._triggers, self._put_back = AdoptedTriggers(database), PutBack(database)
         self._known: dict[str, _Known] = {}
         self._heap: list[tuple[float, str]] = []
         self._wake = threading.Condition()
@@ -134,7 +137,9 @@ class Timers:
                 self.trouble = f"{type(error).__name__}: {error}"
                 pause = self._rest(pause)
 
-    def _still_turns(self) -> None:
+    def _get_on(self) -> None:
+        """Prove that the thread lives."""
+        self.last_turn = time.monotonic()
         if self._turning is not None:
             self._turning.turn()
 
@@ -151,11 +156,11 @@ class Timers:
 
     def _turn(self) -> None:
         """Read what changed, fire what is due, move on what was fired, and wait for the next."""
-        self.last_turn = time.monotonic()
-        self._still_turns()
+        self._get_on()
         with self._for_database():
             self._read()
-        while (due := self._due()) and not self._is_stopping:
+        enough = time.monotonic() + _FIRING_SECONDS
+        while time.monotonic() < enough and not self._is_stopping and (due := self._due()):
             self._fire(due)
         with self._for_database():
             self._advance()
@@ -191,9 +196,12 @@ class Timers:
             changed, self._changed = self._changed, set()
             reads_all, self._reads_all = self._reads_all, False
         now = _now()
-        # A clock that was put back leaves a horizon that is too far.
-        if reads_all or now >= self._next_read or self._next_read - now > _READ_SECONDS:
+        is_put_back = self._next_read - now > _READ_SECONDS
+        if reads_all or now >= self._next_read or is_put_back:
             try:
+                if is_put_back:
+                    self._put_back.run(self._get_on)
+                # What is known reaches too far then.
                 self._read_ahead(now)
             except BaseException:
                 with self._wake:
@@ -220,6 +228,7 @@ class Timers:
             if last is None or last.next_run_at is None or len(page) < _PAGE:
                 break
             after = (last.next_run_at, last.id)
+            self._get_on()
         self._known, self._heap = {}, []
         self._horizon = horizon.timestamp()
         for id_, schedule in found.items():
@@ -250,25 +259,38 @@ class Timers:
         return due
 
     def _fire(self, due: list[_Known]) -> None:
-        plans = self._plan(due)
+        """Fire a batch, in as many transactions as its slots take."""
+        plans, slots = list[Plan](), 0
+        for one in self._plan(due):
+            plans.append(one)
+            slots += len(one.slots)
+            if slots >= MANY_SLOTS:
+                self._fire_plans(plans)
+                plans, slots = [], 0
+        self._fire_plans(plans)
+
+    def _fire_plans(self, plans: list[Plan]) -> None:
         while plans:
             with self._for_database():
                 fired = self._firing.fire(plans)
             self._tell(fired)
             self._fired += fired.done
             for one in fired.done:
+                # They stand in the ledger now; after years of them there are many.
+                one.slots = []
                 # As it will be once it is moved on.
                 self._remember(one.schedule.id, one.schedule.model_copy(update={"next_run_at": one.next_run_at}))
             with self._for_database():
                 self._read_later(fired.changed)
             plans = [self._checked(one, version) for one, version in fired.unchecked]
 
-    def _plan(self, due: list[_Known]) -> list[Plan]:
+    def _plan(self, due: list[_Known]) -> Iterator[Plan]:
         now = clock.now()
         with self._for_database():
             triggers = self._triggers.of_many([known.schedule for known in due])
-        plans: list[Plan] = []
         for known in due:
+            # To decide about years of missed slots takes a while.
+            self._get_on()
             schedule = known.schedule
             trigger = triggers.get(schedule.id)
             if schedule.is_adopted and trigger is None:
@@ -284,8 +306,7 @@ class Timers:
             if found is None:
                 self._remember(schedule.id, schedule)
             else:
-                plans.append(found)
-        return plans
+                yield found
 
     def _checked(self, one: Plan, version: int) -> Plan:
         """Check the inputs of a plan against the version that it would execute; nothing fires where they do not fit."""
@@ -324,6 +345,7 @@ class Timers:
             batch = self._fired[:MAX_BATCH]
             self._firing.advance(batch, self._jobs(batch))
             del self._fired[: len(batch)]
+            self._get_on()
 
     def _jobs(self, plans: list[Plan]) -> dict[str, JobRow | None]:
         moved = [one.schedule.model_copy(update={"next_run_at": one.next_run_at}) for one in plans]

@@ -160,6 +160,24 @@ def latest_slots(timetable: Timetable, first: datetime, last: datetime, count: i
         window *= 2
 
 
+def next_due(schedule: Schedule, trigger: BaseTrigger | None, now: datetime) -> datetime | None:
+    """Return the first slot of a schedule that fires after a moment; None where none does any more.
+
+    Args:
+        schedule: Whose.
+        trigger: Of an adopted one.
+        now: The moment.
+
+    Raises:
+        InvalidError: As ``timetable_of``.
+    """
+    timetable = timetable_of(schedule, trigger)
+    slot = timetable.next_after(now - timedelta(seconds=schedule.jitter_seconds))
+    while slot is not None and due_at(schedule, slot) <= now:
+        slot = timetable.next_after(slot)
+    return slot
+
+
 def due_at(schedule: Schedule, slot: datetime) -> datetime:
     """Tell when a slot fires: at its time, or later by a part of the jitter, which is always the same for one slot."""
     if not schedule.jitter_seconds:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from autogpt_server.data import firing as firing_module
 from autogpt_server.data.database import Database
 from autogpt_server.data.firing import Fired, Firing
 from autogpt_server.data.schedules import Schedules
@@ -124,6 +125,41 @@ def test_a_schedule_whose_graph_is_gone_is_paused_with_that_reason(
         assert (now.is_enabled, now.next_run_at, now.revision) == (False, None, 1)
         assert now.paused_reason == f"graph {one.graph_id} is gone"
     assert {row[0] for row in ledger(database)} == {"failed"}
+
+
+def test_a_graph_that_is_deleted_while_its_slot_fires_executes_that_and_no_more(
+    database: Database, graph_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = make_schedule(graph_id)
+    store(database, schedule)
+
+    def delete() -> None:
+        with database.write() as c:
+            text = 'UPDATE "AgentGraph" SET "deletedAt" = ?, "isActive" = ? WHERE "id" = ?'
+            c.execute(database.sql(text), (database.to_column(NOON), False, graph_id))
+
+    deleting = threading.Thread(target=delete)
+
+    def between(point: str) -> None:
+        if point == "slots.written":
+            deleting.start()
+            # On SQLite it waits for its turn to write.
+            deleting.join(None if database.provider == "postgresql" else 0.05)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(firing_module, "crash_point", between)
+        fire(database, schedule)
+    deleting.join(20)
+    assert [row[1] for row in executions(database)] == ["QUEUED"]
+    assert read(database, schedule).is_enabled
+    fired = fire(database, schedule)
+    now = read(database, schedule)
+    assert (now.is_enabled, now.next_run_at, now.paused_reason) == (False, None, f"graph {graph_id} is gone")
+    # It is to be read again by whoever keeps it in memory.
+    assert (fired.changed, fired.done, len(executions(database))) == ([schedule.id], [], 1)
+    assert ledger(database) == [("fired", None, True), ("failed", f"graph {graph_id} is gone", False)]
+    with database.read() as c:
+        assert c.execute("SELECT next_run_time FROM apscheduler_jobs").scalars() == [None]
 
 
 def test_inputs_that_were_checked_against_another_version_are_left_to_be_checked(

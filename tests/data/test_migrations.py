@@ -15,6 +15,7 @@ from autogpt_server.data.migrations import downgrade, migrate, status
 from autogpt_server.errors import InvalidError, Unavailable
 from autogpt_server.settings import Settings
 from tests.make_settings import make_settings
+from tests.postgres_server import PostgresServer
 
 ALL = [migration.name for migration in list_migrations("sqlite")]
 FIRST = ALL[0]
@@ -262,11 +263,12 @@ def test_a_database_that_is_away_is_an_outage(tmp_path: Path):
         assert "secret" not in str(away.value)
 
 
-def test_the_direct_address_wins_where_a_pooler_stands_between(tmp_path: Path):
-    settings = make_settings(tmp_path, "postgresql://127.0.0.1:1/d", direct_url="file:direct.db")
+def test_the_direct_address_wins_where_a_pooler_stands_between(tmp_path: Path, postgres_server: PostgresServer):
+    with postgres_server.database() as url:
+        # As little as a pooler lets migrate, this address does.
+        usual = f"{url}?options=-c%20default_transaction_read_only%3Don"
 
-    assert migrate(settings) == ALL
-    assert (tmp_path / "direct.db").exists()
+        assert migrate(make_settings(tmp_path, usual, direct_url=url)) == ALL
 
 
 def test_looking_whether_there_is_something_to_do_imports_little(tmp_path: Path, sqlite_url: str):

@@ -55,7 +55,9 @@ def test_parameters_of_prisma_alone_never_reach_the_driver():
 def test_a_schema_is_quoted_for_the_search_path(schema: str, search_path: str | None):
     url = parse_database_url("postgres://h/d", DATA)
 
-    assert type(url)("postgresql", url.sqlalchemy, url.prisma, schema=schema or None).search_path == search_path
+    given = type(url)("postgresql", url.sqlalchemy, url.prisma, schema=schema or None)
+    assert given.search_path == search_path
+    assert given.quoted_schema == {'a"b c\\': '"a""b c\\"'}.get(schema, search_path)
 
 
 def test_a_password_is_not_shown():

@@ -25,7 +25,7 @@ from autogpt_server.scheduler.job_rows import job_row
 from autogpt_server.settings import Settings
 from tests.data.schedule_rows import make_schedule, stored_graph
 from tests.postgres_server import PostgresServer, find_binaries
-from tests.scheduler.test_scheduler_service import Service, error_of, until, wanted
+from tests.scheduler.scheduler_process import Service, error_of, until, wanted
 
 SECOND = timedelta(seconds=1)
 
@@ -80,18 +80,16 @@ def test_persistence_a_restart_loses_neither_schedules_nor_slots(
     assert {one["id"] for one in listed} == {id_, schedule.id}
 
 
-def test_isolation_a_user_deletes_nothing_of_another(settings: Settings, graph_id: str) -> None:
-    with Service(settings) as service:
-        id_ = service.add(graph_id)["id"]
-        answer = service.post("delete_graph_execution_schedule", schedule_id=id_, user_id="somebody else")
-        assert error_of(answer) == (400, "NotAuthorizedError")
-        assert [one["id"] for one in service.post("get_graph_execution_schedules").json()] == [id_]
-        assert service.post("get_graph_execution_schedules", user_id="somebody else").json() == []
+def test_isolation_a_user_deletes_nothing_of_another(service: Service, rows: Database) -> None:
+    id_ = service.add(stored_graph(rows))["id"]
+    answer = service.post("delete_graph_execution_schedule", schedule_id=id_, user_id="somebody else")
+    assert error_of(answer) == (400, "NotAuthorizedError")
+    assert [one["id"] for one in service.post("get_graph_execution_schedules").json()] == [id_]
+    assert service.post("get_graph_execution_schedules", user_id="somebody else").json() == []
 
 
-def test_concurrent_access_many_clients_add_and_delete_at_once(
-    settings: Settings, database: Database, graph_id: str
-) -> None:
+def test_concurrent_access_many_clients_add_and_delete_at_once(service: Service, rows: Database) -> None:
+    graph_id = stored_graph(rows)
     kept: list[str] = []
     errors: list[object] = []
 
@@ -109,20 +107,19 @@ def test_concurrent_access_many_clients_add_and_delete_at_once(
                     if gone.status_code != 200:
                         errors.append(gone.text)
 
-    with Service(settings) as service:
-        threads = [threading.Thread(target=use, args=(service.http.base_url,)) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        listed = [one["id"] for one in service.post("get_graph_execution_schedules").json()]
+    threads = [threading.Thread(target=use, args=(service.http.base_url,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    listed = [one["id"] for one in service.post("get_graph_execution_schedules").json()]
     assert errors == []
     assert sorted(listed) == sorted(kept)
     assert len(kept) == 40
-    with database.read() as c:
-        rows = set(c.execute("SELECT id FROM apscheduler_jobs").scalars())
-    assert set(kept) <= rows
-    assert len(rows - set(kept)) <= 3  # the tasks of the system
+    with rows.read() as c:
+        jobs = set(c.execute("SELECT id FROM apscheduler_jobs").scalars())
+    assert set(kept) <= jobs
+    assert len(jobs - set(kept)) <= 3  # the tasks of the system
 
 
 def test_recovery_postgresql_goes_away_and_comes_back(tmp_path: Path) -> None:

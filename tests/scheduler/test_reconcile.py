@@ -16,7 +16,8 @@ from autogpt_server.model.ids import DEFAULT_USER_ID
 from autogpt_server.model.schedule import Schedule
 from autogpt_server.scheduler.adopting import warning_of
 from autogpt_server.scheduler.job_rows import job_row
-from autogpt_server.scheduler.reconcile import ParkedJob, Reconciled, Reconciler, find_parked
+from autogpt_server.scheduler.parked import find_parked
+from autogpt_server.scheduler.reconcile import Reconciled, Reconciler
 from autogpt_server.scheduler.scheduling import Scheduling
 from autogpt_server.scheduler.unpickling import load_job_state
 from tests.data.schedule_rows import make_schedule, stored_graph
@@ -155,20 +156,6 @@ def test_a_row_that_cannot_be_taken_over_is_parked_and_keeps_nobody_else_from_it
     assert row_ids(database) == ["good", "x"]
     assert find(database, "good").is_adopted
     assert find_parked(database) == [parked]
-
-
-def test_parked_rows_of_both_stores_are_found(database: Database) -> None:
-    put(database, Elsewhere("cron"))
-    reconcile(database)
-    put_state(database, "cron", b"tampered")
-    put_state(database, "report_late_executions", b"not a schedule's")
-    with database.write() as c:
-        text = "INSERT INTO apscheduler_jobs_batched_notifications (id, next_run_time, job_state) VALUES (?,?,?)"
-        c.execute(database.sql(text), ("batch", 1.0, b"nonsense"))
-    found: dict[str, str] = {one.id: one.table for one in find_parked(database)}
-    assert found == {"cron": "apscheduler_jobs", "batch": "apscheduler_jobs_batched_notifications"}
-    assert len(find_parked(database, limit=1)) == 1
-    assert isinstance(find_parked(database)[0], ParkedJob)
 
 
 def test_thousands_of_rows_are_taken_over_page_by_page(database: Database) -> None:

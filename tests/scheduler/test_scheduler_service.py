@@ -9,10 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -24,68 +22,16 @@ from autogpt_server.model import clock
 from autogpt_server.model.ids import DEFAULT_USER_ID
 from autogpt_server.scheduler.client import SchedulerClient
 from autogpt_server.scheduler.rpc_models import GraphExecutionJobArgs, GraphExecutionJobInfo
-from autogpt_server.scheduler.service import Scheduler
 from autogpt_server.scheduler.stores import Jobstores, make_store
 from autogpt_server.settings import Settings
 from tests.data.schedule_rows import executions, stored_graph
 from tests.postgres_server import free_port
-
-_LIMIT = 30.0
-
-
-class Service:
-    """A scheduler in a process of its own."""
-
-    def __init__(self, settings: Settings, **more: Any) -> None:
-        self.settings = settings
-        self.process = Scheduler(settings, **more)
-
-    def __enter__(self) -> Service:
-        self.process.__enter__()
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.process.port}", timeout=_LIMIT)
-        until(lambda: self.http.get("/health_check").status_code == 200)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.http.close()
-        self.process.__exit__(*error)
-
-    def post(self, method: str, **arguments: Any) -> httpx.Response:
-        return self.http.post(f"/{method}", json=arguments)
-
-    def add(self, graph_id: str, **changes: Any) -> dict[str, Any]:
-        answer = self.post("add_graph_execution_schedule", **wanted(graph_id, **changes))
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-
-def until(condition: Callable[[], Any], seconds: float = _LIMIT) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "the condition did not come true"
-        time.sleep(0.02)
-    return value
-
-
-def wanted(graph_id: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "user_id": DEFAULT_USER_ID, "graph_id": graph_id, "graph_version": 1, "cron": "0 9 * * 1", "input_data": {},
-    } | changes  # fmt: skip
+from tests.scheduler.scheduler_process import Service, error_of, until, wanted
 
 
 @pytest.fixture
-def graph_id(database: Database) -> str:
-    return stored_graph(database)
-
-
-@pytest.fixture
-def service(settings: Settings, graph_id: str) -> Iterator[Service]:
-    with Service(settings) as service:
-        yield service
-
-
-def error_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["type"]
+def graph_id(rows: Database) -> str:
+    return stored_graph(rows)
 
 
 def test_a_schedule_is_added_listed_and_deleted(service: Service, graph_id: str) -> None:
@@ -180,21 +126,20 @@ def test_health_is_told_in_every_form(service: Service) -> None:
         assert [service.http.get(path).json(), service.http.post(path).json()] == ["OK", "OK"]
 
 
-def test_a_schedule_fires_and_its_row_tells_when_it_fires_next(
-    service: Service, database: Database, graph_id: str, settings: Settings
-) -> None:
+def test_a_schedule_fires_and_its_row_tells_when_it_fires_next(service: Service, rows: Database, graph_id: str) -> None:
     at = clock.now() + timedelta(seconds=1)
     once = service.add(graph_id, cron=None, run_at=at.isoformat())
-    assert until(lambda: executions(database))[0][0] == once["id"]
+    assert until(lambda: executions(rows))[0][0] == once["id"]
     minutely = service.add(graph_id, cron="* * * * *")
-    store = make_store(settings, Jobstores.EXECUTION)
+    store = make_store(service.settings, Jobstores.EXECUTION)
     (job,) = [job for job in store.get_all_jobs() if job.id == minutely["id"]]
     store.shutdown()
     args = GraphExecutionJobArgs.model_validate(job.kwargs)
     assert GraphExecutionJobInfo.from_db(args, job).model_dump(mode="json") == minutely  # type: ignore[arg-type]
 
 
-def test_schedules_and_tasks_outlive_a_restart(settings: Settings, graph_id: str) -> None:
+def test_schedules_and_tasks_outlive_a_restart(settings: Settings, database: Database) -> None:
+    graph_id = stored_graph(database)
     with Service(settings) as service:
         id_ = service.add(graph_id)["id"]
     with Service(settings, register_system_tasks=False) as service:
@@ -205,12 +150,14 @@ def test_schedules_and_tasks_outlive_a_restart(settings: Settings, graph_id: str
     store.shutdown()
 
 
-def test_a_scheduler_that_registers_no_tasks_adds_none(settings: Settings, graph_id: str) -> None:
-    assert graph_id
-    with Service(settings, register_system_tasks=False):
+def test_a_scheduler_that_registers_no_tasks_adds_none_and_ends_at_once(settings: Settings) -> None:
+    with Service(settings, register_system_tasks=False) as service:
         store = make_store(settings, Jobstores.EXECUTION)
         assert store.get_all_jobs() == []
         store.shutdown()
+        started = time.monotonic()
+        assert service.process.stop() == 0
+        assert time.monotonic() - started < 8
 
 
 def test_the_client_calls_it_waiting_and_not(service: Service, graph_id: str) -> None:
@@ -234,14 +181,6 @@ def test_the_client_calls_it_waiting_and_not(service: Service, graph_id: str) ->
     asyncio.run(use())
 
 
-def test_a_stop_ends_it_at_once(settings: Settings, graph_id: str) -> None:
-    assert graph_id
-    with Service(settings) as service:
-        started = time.monotonic()
-        assert service.process.stop() == 0
-        assert time.monotonic() - started < 8
-
-
 def test_it_runs_alone_on_a_database_of_its_own(tmp_path: Path) -> None:
     port = free_port()
     environment = os.environ | {
@@ -262,7 +201,7 @@ def test_it_runs_alone_on_a_database_of_its_own(tmp_path: Path) -> None:
 
             until(is_healthy)
             alone.send_signal(signal.SIGTERM)
-            assert alone.wait(_LIMIT) == 0
+            assert alone.wait(30) == 0
         finally:
             alone.kill()
     assert (tmp_path / "alone.db").exists()

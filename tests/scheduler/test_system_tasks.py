@@ -14,15 +14,16 @@ from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from autogpt_server.data.database import Database
-from autogpt_server.data.job_tables import JobRow, put_jobs
+from autogpt_server.data.job_tables import EXECUTION_JOBS, JobRow, put_jobs, read_jobs
 from autogpt_server.data.slots import Slots
 from autogpt_server.model import clock
 from autogpt_server.model.schedule import Slot, SlotOutcome
 from autogpt_server.scheduler import jobs
 from autogpt_server.scheduler.known_functions import CLEANUP_EXPIRED_FILES, REPORT_LATE_EXECUTIONS
 from autogpt_server.scheduler.listening import listen
+from autogpt_server.scheduler.parked import find_parked, remove_parked
 from autogpt_server.scheduler.stores import Jobstores, make_store
-from autogpt_server.scheduler.system_tasks import STORED_IDS, register, system_tasks
+from autogpt_server.scheduler.system_tasks import STORED_IDS, mend, register, system_tasks
 from autogpt_server.scheduler.task_executor import slot_owner
 from autogpt_server.scheduler.task_scheduler import TaskScheduler
 from autogpt_server.scheduler.triggers import UnixCronTrigger
@@ -163,6 +164,43 @@ def test_registering_again_neither_doubles_nor_postpones(settings: Settings, dat
     first = times()
     assert len(first) == 3
     assert times() == first
+
+
+def test_a_row_that_was_tampered_with_stays_until_somebody_deletes_it(settings: Settings, database: Database) -> None:
+    job_id, garbage = "report_late_executions", b"tampered with"
+    with database.write() as c:
+        put_jobs(database, c, [JobRow(job_id, clock.now(), garbage)])
+    running = Running(settings, database)
+    register(running.scheduler, settings, running.store)
+    with running:
+        mend(running.scheduler, settings, running.store)
+        assert {job.id for job in running.store.get_all_jobs()} == {*STORED_IDS} - {job_id}
+        with database.read() as c:
+            assert read_jobs(database, c, [job_id]) == {job_id: garbage}
+        assert [one.id for one in find_parked(database)] == [job_id]
+        remove_parked(database, EXECUTION_JOBS, job_id)
+        mend(running.scheduler, settings, running.store)
+        assert {job.id for job in running.store.get_all_jobs()} == {*STORED_IDS}
+        soonest = min(job.next_run_time for job in running.store.get_all_jobs())
+        assert running.store.get_next_run_time() == soonest
+    assert find_parked(database) == []
+
+
+def test_a_task_that_ran_while_the_clock_was_years_ahead_goes_on_from_now(
+    settings: Settings, database: Database
+) -> None:
+    running = Running(settings, database)
+    register(running.scheduler, settings, running.store)
+    with running:
+        for id_, store in (("cleanup_expired_files", "execution"), ("process_weekly_summary", "weekly_notifications")):
+            before = running.scheduler.get_job(id_, store).next_run_time
+            running.scheduler.modify_job(id_, store, next_run_time=before + timedelta(days=3650))
+            mend(running.scheduler, settings, running.store)
+            again = running.scheduler.get_job(id_, store).next_run_time
+            assert abs(again - before) <= timedelta(minutes=1)
+            # What is right stays as it is.
+            mend(running.scheduler, settings, running.store)
+            assert running.scheduler.get_job(id_, store).next_run_time == again
 
 
 def test_of_several_schedulers_one_runs_a_task(settings: Settings, database: Database, runs: list[int]) -> None:

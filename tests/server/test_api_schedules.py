@@ -351,10 +351,26 @@ async def test_who_fires_schedules_is_told_of_every_change(api: Api, graph_id: s
         receiver.close()
 
 
-async def test_rows_that_cannot_be_restored_are_shown(api: Api) -> None:
+async def test_rows_that_cannot_be_restored_are_shown_and_deleted_on_request(api: Api) -> None:
     database = api.services.database
     with database.write() as c:
-        put_jobs(database, c, [JobRow("tampered", None, b"garbage")])
-    (parked,) = [one for one in await api.call("GET", "/schedules/parked", 200) if one["id"] == "tampered"]
+        put_jobs(database, c, [JobRow("tampered/with", None, b"garbage")])
+    (parked,) = [one for one in await api.call("GET", "/schedules/parked", 200) if one["id"] == "tampered/with"]
     assert parked["table"] == "apscheduler_jobs"
     assert "cannot be read" in parked["reason"]
+    path = "/schedules/parked/tampered%2Fwith"
+    await api.call("DELETE", f"{path}?table=apscheduler_jobs_batched_notifications", 404)
+    assert (await api.refusal("DELETE", f"{path}?table=User"))[0] == "table"
+    await api.call("DELETE", path, 204)
+    await api.call("DELETE", path, 404)
+    assert "tampered/with" not in [one["id"] for one in await api.call("GET", "/schedules/parked", 200)]
+
+
+async def test_lists_are_of_paused_ones_or_of_those_that_are_not(api: Api, graph_id: str) -> None:
+    kept, paused = await made(api, graph_id), await made(api, graph_id)
+    await api.call("POST", f"/schedules/{paused['id']}/pause", 200)
+    for path in (f"/schedules?graph_id={graph_id}&", f"/graphs/{graph_id}/schedules?"):
+        for query, expected in (("", [paused, kept]), ("is_enabled=true", [kept]), ("is_enabled=false", [paused])):
+            items = (await api.call("GET", f"{path}{query}", 200))["items"]
+            assert [one["id"] for one in items] == [one["id"] for one in expected]
+    assert (await api.refusal("GET", "/schedules?is_enabled=maybe"))[0] == "is_enabled"

@@ -71,6 +71,7 @@ async def test_the_api_describes_every_route_its_body_and_its_problems(api: Api)
         "POST /api/graphs/{graph_id}/schedules",
         "GET /api/schedules",
         "GET /api/schedules/parked",
+        "DELETE /api/schedules/parked/{job_id}",
         "POST /api/schedules/preview",
         "GET /api/schedules/{schedule_id}",
         "PATCH /api/schedules/{schedule_id}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator
@@ -14,8 +14,8 @@ from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import canonical_id
 from autogpt_server.scheduler.backfill import Range
 from autogpt_server.scheduler.cron import parse_cron
+from autogpt_server.scheduler.parked import find_parked, remove_parked
 from autogpt_server.scheduler.preview import preview
-from autogpt_server.scheduler.reconcile import find_parked
 from autogpt_server.scheduler.schedule_checks import check_moment
 from autogpt_server.scheduler.scheduling import NewSchedule
 from autogpt_server.scheduler.zones import parse_zone
@@ -41,6 +41,11 @@ router = APIRouter(tags=["schedules"])
 
 # Not only UUIDs: other deployments name theirs otherwise.
 ScheduleId = Annotated[str, Path(max_length=191), AfterValidator(canonical_id)]
+JobId = Annotated[str, Path(max_length=191, description="As `GET /schedules/parked` lists it.")]
+Table = Annotated[
+    Literal["apscheduler_jobs", "apscheduler_jobs_batched_notifications"], Query(description="In which it is listed.")
+]
+IsEnabled = Annotated[bool | None, Query(description="Only those that are not paused, or only those that are.")]
 OfGraph = Annotated[
     str | None, Query(description="Only those of this graph."), AfterValidator(lambda t: t and canonical_id(t))
 ]
@@ -48,10 +53,15 @@ OfGraph = Annotated[
 
 @router.get("/graphs/{graph_id}/schedules")
 async def list_graph_schedules(
-    services: ServicesDep, user_id: UserId, graph_id: GraphId, limit: Limit = 50, cursor: Cursor = None
+    services: ServicesDep,
+    user_id: UserId,
+    graph_id: GraphId,
+    is_enabled: IsEnabled = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Listing[ScheduleShape]:
     """List the schedules of a graph, the newest first."""
-    return await _list(services, user_id, graph_id, limit, cursor)
+    return await _list(services, user_id, graph_id, is_enabled, limit, cursor)
 
 
 @router.post("/graphs/{graph_id}/schedules", status_code=201, openapi_extra=documented(NewScheduleBody))
@@ -68,10 +78,15 @@ async def create_schedule(
 
 @router.get("/schedules")
 async def list_schedules(
-    services: ServicesDep, user_id: UserId, graph_id: OfGraph = None, limit: Limit = 50, cursor: Cursor = None
+    services: ServicesDep,
+    user_id: UserId,
+    graph_id: OfGraph = None,
+    is_enabled: IsEnabled = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Listing[ScheduleShape]:
     """List your schedules, the newest first."""
-    return await _list(services, user_id, graph_id, limit, cursor)
+    return await _list(services, user_id, graph_id, is_enabled, limit, cursor)
 
 
 @router.get("/schedules/parked")
@@ -79,6 +94,13 @@ async def list_parked(services: ServicesDep) -> list[ParkedShape]:
     """List job rows that others have written and that cannot be restored: they are neither run nor deleted."""
     parked = await asyncio.to_thread(find_parked, services.database)
     return [ParkedShape(table=one.table, id=one.id, reason=one.reason) for one in parked]
+
+
+@router.delete("/schedules/parked/{job_id:path}", status_code=204)
+async def delete_parked(services: ServicesDep, job_id: JobId, table: Table = "apscheduler_jobs") -> Response:
+    """Delete a job row that cannot be restored, for good; what it stood for is made anew where that is known."""
+    await asyncio.to_thread(remove_parked, services.database, table, job_id)
+    return Response(status_code=204)
 
 
 @router.post("/schedules/preview", openapi_extra=documented(PreviewBody))
@@ -190,7 +212,7 @@ def _range(wanted: BackfillBody) -> Range:
 
 
 async def _list(
-    services: Services, user_id: str, graph_id: str | None, limit: int, cursor: str | None
+    services: Services, user_id: str, graph_id: str | None, is_enabled: bool | None, limit: int, cursor: str | None
 ) -> Listing[ScheduleShape]:
-    page = await asyncio.to_thread(services.scheduling.list, user_id, graph_id, limit=limit, cursor=cursor)
+    page = await asyncio.to_thread(services.scheduling.list, user_id, graph_id, is_enabled, limit=limit, cursor=cursor)
     return Listing[ScheduleShape](items=[ScheduleShape.of(one) for one in page.items], next_cursor=page.next_cursor)
