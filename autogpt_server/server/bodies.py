@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.model.jsonvalue import MAX_DEPTH, JsonValueError, loads, plain
 from autogpt_server.model.misfits import invalid_input
+from autogpt_server.model.suggestions import as_path
 
 #: Bytes up to which a body is read on the event loop, in a few milliseconds at most; longer ones go to a thread.
 INLINE_BYTES = 16 * 1024
@@ -45,6 +46,18 @@ async def read_inputs(request: Request) -> dict[str, Any]:
     """Read the inputs of an execution; no body means none.  Raises InvalidError as ``read_object``."""
     raw = await request.body()
     return await asyncio.to_thread(parse_inputs, raw) if len(raw) > INLINE_BYTES else parse_inputs(raw)
+
+
+async def refuse_fields(request: Request) -> None:
+    """Refuse a body that says anything, for a route that takes none: nobody is to believe that it was heard.
+
+    Raises:
+        InvalidError: It is no JSON object, or names the fields that it holds.
+    """
+    if fields := await read_inputs(request):
+        raise _refused(
+            *(Problem(as_path(name), "is unknown", "remove it; no field is known here") for name in list(fields)[:100])
+        )
 
 
 def parse_inputs(raw: bytes) -> dict[str, Any]:
@@ -109,5 +122,5 @@ def _explain(raw: bytes, reason: str) -> Problem:
     return Problem(_BODY, f"is not JSON: {reason}", "send JSON (RFC 8259)")
 
 
-def _refused(problem: Problem) -> InvalidError:
-    return InvalidError("The body was refused.", [problem])
+def _refused(*problems: Problem) -> InvalidError:
+    return InvalidError("The body was refused.", problems)

@@ -281,7 +281,10 @@ async def test_a_preview_tells_words_times_and_changes_of_the_clock(api: Api) ->
 async def test_run_now_executes_beside_the_times(api: Api, graph_id: str) -> None:
     schedule = await made(api, graph_id)
     await api.call("POST", f"/schedules/{schedule['id']}/pause", 200)
-    accepted = await api.call("POST", f"/schedules/{schedule['id']}/run-now", 202)
+    for more in ("run-now", "resume"):
+        path = f"/schedules/{schedule['id']}/{more}"
+        assert await api.refusal("POST", path, json={"inputs": {}}) == ("inputs", "is unknown")
+    accepted = await api.call("POST", f"/schedules/{schedule['id']}/run-now", 202, json={})
     execution = await api.call("GET", f"/executions/{accepted['id']}", 200)
     assert (execution["schedule_id"], execution["scheduled_at"]) == (schedule["id"], None)
     assert (await api.call("GET", f"/schedules/{schedule['id']}", 200))["next_run_at"] is None

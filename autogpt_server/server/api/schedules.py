@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import AfterValidator
 
 from autogpt_server.errors import InvalidError
@@ -19,7 +19,7 @@ from autogpt_server.scheduler.preview import preview
 from autogpt_server.scheduler.schedule_checks import check_moment
 from autogpt_server.scheduler.scheduling import NewSchedule
 from autogpt_server.scheduler.zones import parse_zone
-from autogpt_server.server.bodies import InputsBody, ObjectBody, documented, parse_model
+from autogpt_server.server.bodies import InputsBody, ObjectBody, documented, parse_model, refuse_fields
 from autogpt_server.server.deps import Cursor, GraphId, Limit, ServicesDep, UserId
 from autogpt_server.server.schedule_shapes import (
     BackfillBody,
@@ -157,13 +157,13 @@ async def pause_schedule(
     return ScheduleShape.of(paused)
 
 
-@router.post("/schedules/{schedule_id}/resume")
+@router.post("/schedules/{schedule_id}/resume", dependencies=[Depends(refuse_fields)])
 async def resume_schedule(services: ServicesDep, user_id: UserId, schedule_id: ScheduleId) -> ScheduleShape:
     """Let a paused schedule run again, from its next time on: those of the pause are not made up for."""
     return ScheduleShape.of(await asyncio.to_thread(services.scheduling.resume, user_id, schedule_id))
 
 
-@router.post("/schedules/{schedule_id}/run-now", status_code=202)
+@router.post("/schedules/{schedule_id}/run-now", status_code=202, dependencies=[Depends(refuse_fields)])
 async def run_schedule_now(
     services: ServicesDep, user_id: UserId, schedule_id: ScheduleId, response: Response
 ) -> Accepted:
