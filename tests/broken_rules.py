@@ -111,6 +111,11 @@ BROKEN_RULES = (
         "user_id = next(iter(self._waiting))", ("tests/executor/test_fair_places.py",),
     ),
     BrokenRule(
+        "some places are kept for those of whom nothing runs",
+        "autogpt_server/executor/worker.py", "settings.executor_concurrency // _ONE_KEPT_IN", "0",
+        ("tests/executor/test_fair_places.py",),
+    ),
+    BrokenRule(
         "higher priorities go first",
         "autogpt_server/data/queue.py", 'ORDER BY "priority" DESC, "id" LIMIT ?', 'ORDER BY "id" LIMIT ?',
         ("tests/data/test_claims.py", _MACHINE),
@@ -157,7 +162,7 @@ BROKEN_RULES = (
     ),
     BrokenRule(
         "rows decide, nudges only hint",
-        "autogpt_server/executor/worker.py", "            async with asyncio.timeout(_POLL_SECONDS):\n",
+        "autogpt_server/executor/worker.py", "            async with asyncio.timeout(seconds):\n",
         "            async with asyncio.timeout(None):\n", ("tests/executor/test_commit_order.py",),
     ),
     BrokenRule(

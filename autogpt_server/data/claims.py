@@ -4,7 +4,7 @@ many executions wait or are held back."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
@@ -66,11 +66,14 @@ class Looks:
         self._db, self._user_limit = database, user_limit
         self._after = _START
 
-    def look(self, c: Connection, limit: int) -> list[Waiting]:
-        """Choose up to ``limit`` executions of what waits now, suspects left out, in the order of their turns."""
+    def look(self, c: Connection, limit: int, without: Collection[str] = ()) -> list[Waiting]:
+        """Choose up to ``limit`` executions of what waits now, in the order of their turns.
+
+        Suspects are left out, and what waits for users ``without``.
+        """
         queue = [_waiting(row) for row in c.execute(_QUEUE).all()]
         if len(queue) <= _SHORT_QUEUE:
-            lines = _by_line(one for one in queue if one.lane != QUARANTINE)
+            lines = _by_line(one for one in queue if one.lane != QUARANTINE and one.user_id not in without)
             heads = [line[0] for line in lines.values()]
             return self._choose(c, heads, limit, lambda head: lines[head.lane, head.user_id])
         began = self._after
@@ -78,7 +81,7 @@ class Looks:
             heads = self._heads(c, self._after)
             is_end = len(heads) < _LINES
             self._after = _START if is_end else (heads[-1].lane, heads[-1].user_id)
-            heads = [head for head in heads if head.lane != QUARANTINE]
+            heads = [head for head in heads if head.lane != QUARANTINE and head.user_id not in without]
             if chosen := self._choose(c, heads, limit, lambda head: self._line(c, head, limit)):
                 return chosen
             if is_end and began == _START:

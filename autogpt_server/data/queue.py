@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,7 +183,15 @@ class ExecutionQueue:
                 beginnings[row[0]] = ExecutionStatus.PAUSED
         return beginnings
 
-    def claim(self, lease: Lease, limit: int, *, suspects: bool = False, expects_some: bool = False) -> list[Claimed]:
+    def claim(
+        self,
+        lease: Lease,
+        limit: int,
+        *,
+        suspects: bool = False,
+        expects_some: bool = False,
+        without: Collection[str] = (),
+    ) -> list[Claimed]:
         """Move the executions whose turn it is to RUNNING under a lease, each with its attempt raised by one.
 
         Two claimers never receive the same execution, and together they never exceed a limit.  Returns at once,
@@ -194,6 +202,7 @@ class ExecutionQueue:
             limit: How many at most.
             suspects: Claim only those that must run alone; otherwise only the others.
             expects_some: The claimer was told that something waits, so it goes straight for the write lock.
+            without: Users of whom nothing is claimed; for others than suspects.
 
         Raises:
             LeaseLost: The claimer has been given up by an observer.
@@ -202,7 +211,7 @@ class ExecutionQueue:
         if not expects_some:
             with self._db.read() as c:
                 # A look without the write lock: most calls find nothing.
-                chosen = self._look(c, limit, suspects)
+                chosen = self._look(c, limit, suspects, without)
             if not chosen:
                 return []
         # Not durable by itself: nothing is done on the strength of a claim that is not recorded in a later commit,
@@ -210,11 +219,11 @@ class ExecutionQueue:
         with self._db.write(durable=False) as c:
             self._leases.bump(c, lease)
             if expects_some:
-                chosen = self._look(c, limit, suspects)
+                chosen = self._look(c, limit, suspects, without)
             if suspects or any(self._looks.is_limited(one) for one in chosen):
                 # What was allowed a moment ago may have been used up by another claimer.
                 self._lock_limits(c)
-                rows = self._take(c, lease, self._look(c, limit, suspects))
+                rows = self._take(c, lease, self._look(c, limit, suspects, without))
             else:
                 rows = self._take_of_lines(c, lease, chosen)
             claimed = self._readable(c, sorted(rows, key=lambda row: (-row[8], row[0])))
@@ -234,8 +243,8 @@ class ExecutionQueue:
                 c.execute(self._db.sql(_GIVE_UP), (reason, self._db.to_column(clock.now()), row[0]))
         return claimed
 
-    def _look(self, c: Connection, limit: int, suspects: bool) -> list[Waiting]:
-        return self._looks.look_for_suspects(c, limit) if suspects else self._looks.look(c, limit)
+    def _look(self, c: Connection, limit: int, suspects: bool, without: Collection[str]) -> list[Waiting]:
+        return self._looks.look_for_suspects(c, limit) if suspects else self._looks.look(c, limit, without)
 
     def _lock_limits(self, c: Connection) -> None:
         if self._db.provider == "postgresql":

@@ -112,6 +112,11 @@ class GraphExecutor:
         self._is_paused = False
 
     @property
+    def user_id(self) -> str:
+        """For whom it executes."""
+        return self._claimed.user_id
+
+    @property
     def block_log(self) -> BlockLog:
         """Where what trivial blocks print goes."""
         if self._inline is None:

@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -61,6 +61,9 @@ P = ParamSpec("P")
 _FIRST_CLAIM, _LARGEST_CLAIM = 16, 256
 #: Seconds between looks at the queue when no nudge comes.
 _POLL_SECONDS = 1.0
+#: One in so many places of a process is kept for users of whom nothing runs there, so that they need not wait until
+#: somebody else's executions end; and seconds between two looks for them while all other places are taken.
+_ONE_KEPT_IN, _KEPT_SECONDS = 16, 0.1
 #: Seconds after which a process looks at the queue when another one was nudged to do so at once.
 _LATER_SECONDS = 0.003
 #: Users whose folders' places are kept in memory.
@@ -129,6 +132,8 @@ class Worker:
         self._strays: set[str] = set()
         #: There was no room when this process last wanted to claim.
         self._was_full = False
+        self._kept_places = 0 if quarantine else settings.executor_concurrency // _ONE_KEPT_IN
+        self._next_kept_look = 0.0
         self._control = ThreadPoolExecutor(_CONTROL_THREADS, thread_name_prefix="control")
 
     async def run(self, ready: Callable[[Lease], None]) -> bool:
@@ -171,7 +176,7 @@ class Worker:
 
         def has_room() -> bool:
             is_ending = self._stopping.is_set() or self._quarantine or nodes.stuck_runs > 0
-            return self._free(sub_graphs) > 0 and not is_ending
+            return self._free(sub_graphs) > self._kept_places and not is_ending
 
         def offer() -> None:
             if has_room():
@@ -267,10 +272,13 @@ class Worker:
             if nodes.stuck_runs:
                 self.stop()
                 return
-            free = min(self._free(sub_graphs), claim_size)
+            free = min(self._free(sub_graphs) - self._kept_places, claim_size)
             self._was_full = free <= 0
             expects_some, self._expects_some = self._expects_some, False
-            claimed = await self._claim(lease, free, expects_some) if free > 0 else []
+            if free > 0:
+                claimed = await self._claim(lease, free, expects_some)
+            else:
+                claimed = await self._claim_for_others(lease, self._free(sub_graphs))
             for one in claimed:
                 start(one)
             if self._quarantine and not self._active:
@@ -288,10 +296,24 @@ class Worker:
                 offer()
                 await self._wait_for_nudge()
 
-    async def _claim(self, lease: Lease, limit: int, expects_some: bool) -> list[Claimed]:
+    async def _claim_for_others(self, lease: Lease, free: int) -> list[Claimed]:
+        """Claim into the places that are kept for users of whom nothing runs here: one for each."""
+        if not self._kept_places or free <= 0 or time.monotonic() < self._next_kept_look:
+            return []
+        claimed = await self._claim(lease, 1, False, {executor.user_id for executor in self._active.values()})
+        if claimed:
+            # Perhaps somebody else waits as well.
+            self._wake.set()
+        else:
+            self._next_kept_look = time.monotonic() + _KEPT_SECONDS
+        return claimed
+
+    async def _claim(
+        self, lease: Lease, limit: int, expects_some: bool, without: Collection[str] = ()
+    ) -> list[Claimed]:
         try:
             claimed = await self._in_control(
-                self._queue.claim, lease, limit, suspects=self._quarantine, expects_some=expects_some
+                self._queue.claim, lease, limit, suspects=self._quarantine, expects_some=expects_some, without=without
             )
             if claimed:
                 _count_claim(claimed)
@@ -403,8 +425,9 @@ class Worker:
         return await loop.run_in_executor(self._control, functools.partial(call, *args, **kwargs))
 
     async def _wait_for_nudge(self) -> None:
+        seconds = _KEPT_SECONDS if self._was_full and self._kept_places else _POLL_SECONDS
         try:
-            async with asyncio.timeout(_POLL_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
             return

@@ -60,6 +60,28 @@ async def test_a_place_is_lost_by_nobody_who_stops_waiting_for_it() -> None:
     await asyncio.wait_for(line.wait("d1"), 5)
 
 
+async def test_the_first_of_another_user_gets_a_place_that_is_kept(bench: Bench) -> None:
+    worker = bench.worker(drain_seconds=0, executor_concurrency=32)
+    task = asyncio.create_task(worker.run(lambda _: None))
+    endless = {"sleep": ("SleepyBlock", {"seconds": 60})}
+    crowd = bench.store(endless)
+    ids = [await bench.submit(crowd) for _ in range(40)]
+    await bench.until(lambda: sum(bool(bench.nodes(execution_id)) for execution_id in ids) == 30)
+    others: list[str] = []
+    for _ in range(2):
+        graph = make_graph(bench.registry, endless, None)
+        store_graph(bench.database, bench.registry, graph, user := new_id())
+        # The second one of a user has to wait for a place like everybody else.
+        others += [(await bench.submitter.submit(user, graph.id, {}))[0] for _ in range(2)]
+    await bench.until(lambda: bench.nodes(others[0]) and bench.nodes(others[2]))
+    with bench.database.read() as c:
+        running = 'SELECT COUNT(*) FROM "AgentGraphExecution" WHERE "status" = \'RUNNING\''
+        assert c.execute(running).scalar() == 32
+    assert not (bench.nodes(others[1]) or bench.nodes(others[3]))
+    worker.stop()
+    await asyncio.wait_for(task, 20)
+
+
 @pytest.fixture
 def settings(sqlite_settings: Settings) -> Settings:
     """What happens within an executor does not depend on the database."""
