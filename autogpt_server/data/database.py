@@ -162,9 +162,10 @@ class Database:
         return False
 
     @contextmanager
-    def _transaction(self, durable: bool, seconds: float = LOCK_SECONDS) -> Generator[Connection]:
+    def _transaction(self, durable: bool, seconds: float | None = None) -> Generator[Connection]:
         if self._writer is not None:
-            with self._writer.transaction(self._lend, durable=durable, seconds=seconds) as connection:
+            limit = LOCK_SECONDS if seconds is None else seconds
+            with self._writer.transaction(self._lend, durable=durable, seconds=limit) as connection:
                 yield connection
             return
         with self._lend() as connection:

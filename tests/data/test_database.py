@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from autogpt_server.data import database as database_module
 from autogpt_server.data import sqlite
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
+from autogpt_server.data.file_lock import FileLock
 from autogpt_server.data.migrations import migrate
 from autogpt_server.data.urls import parse_database_url
 from autogpt_server.errors import Unavailable
@@ -348,3 +350,37 @@ def _durability(database: Database, c: Connection) -> object:
         return c.execute("PRAGMA synchronous").scalar_one()
     text = "SELECT source = 'session' AND setting = 'off' FROM pg_settings WHERE name = 'synchronous_commit'"
     return c.execute(text).scalar_one()
+
+
+@pytest.mark.parametrize("holds_file_lock", [True, False])
+def test_whether_it_takes_writes_is_told_without_the_long_wait_of_a_writer(
+    sqlite_database: Database, holds_file_lock: bool
+):
+    path = sqlite_database.url.path
+    assert path is not None
+    assert sqlite_database.can_write(0.05)
+    with contextlib.ExitStack() as holder:
+        if holds_file_lock:
+            holder.enter_context(FileLock(path.with_name(f"{path.name}.lock")).hold(5))
+        else:
+            other = holder.enter_context(contextlib.closing(sqlite.connect(path, sqlite.load_driver())))
+            other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        assert not sqlite_database.can_write(0.05)
+        assert time.monotonic() - began < database_module.LOCK_SECONDS / 2
+    # A no is no failure of the database, and the next writer waits as long as ever.
+    assert sqlite_database.write_error is None
+    other = sqlite.connect(path, sqlite.load_driver())
+    other.execute("BEGIN IMMEDIATE")
+    freeing = threading.Timer(0.3, other.execute, ("ROLLBACK",))
+    freeing.start()
+    with sqlite_database.write():
+        pass
+    freeing.join()
+    other.close()
+
+
+def test_a_database_that_is_away_takes_no_writes(tmp_path: Path):
+    database = Database(parse_database_url("postgresql://nobody@127.0.0.1:1/none", tmp_path))
+    assert not database.can_write(1)
+    database.close()
