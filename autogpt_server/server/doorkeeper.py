@@ -6,15 +6,14 @@ and the ``Host`` when a foreign name was made to point here.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from autogpt_server.errors import Problem
 from autogpt_server.server.problems import FORBIDDEN, INVALID, problem_response
-from autogpt_server.service.listen import is_loopback
+from autogpt_server.service.listen import names_this_machine
 
 
 class Doorkeeper:
@@ -35,7 +34,7 @@ class Doorkeeper:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         refusal = None
-        if not is_ours(host, self._own_host):
+        if not names_this_machine(host, self._own_host):
             detail = "The Host header does not name this machine; use http://localhost or http://127.0.0.1."
             refusal = problem_response(FORBIDDEN, detail)
         elif origin is not None and not _is_same_site(origin, host):
@@ -48,16 +47,6 @@ class Doorkeeper:
             await send({"type": "websocket.close"})
             return
         await (refusal or self._app)(scope, receive, send)
-
-
-@lru_cache(maxsize=64)
-def is_ours(host: str, own_host: str) -> bool:
-    """Tell whether a ``Host`` header names this machine; its own name counts, too."""
-    try:
-        name = urlsplit(f"//{host}").hostname
-    except ValueError:
-        return False
-    return name is not None and (is_loopback(name) or name == own_host)
 
 
 def _is_same_site(origin: str, host: str) -> bool:

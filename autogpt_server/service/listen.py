@@ -6,6 +6,8 @@ import contextlib
 import errno
 import ipaddress
 import socket
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.settings import Settings
@@ -19,6 +21,16 @@ def is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
+
+
+@lru_cache(maxsize=64)
+def names_this_machine(host: str, own_host: str) -> bool:
+    """Tell whether a ``Host`` header names this machine; its own name counts, too."""
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return False
+    return name is not None and (is_loopback(name) or name == own_host)
 
 
 def local_address(host: str) -> str:

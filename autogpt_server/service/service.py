@@ -12,12 +12,13 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from fastapi import Body, FastAPI, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from autogpt_server.errors import NotAuthorizedError, ServerError
 from autogpt_server.service.exposed import ExposedMethod, expose, exposed_methods
 from autogpt_server.service.http_server import HttpServer
-from autogpt_server.service.listen import check_secret, listen
+from autogpt_server.service.listen import check_secret, listen, names_this_machine
 from autogpt_server.service.process import AppProcess
 from autogpt_server.service.wire import SECRET_HEADER, check_texts, dump, dump_error
 from autogpt_server.settings import Settings
@@ -142,18 +143,36 @@ def _error_response(service: AppService, method: ExposedMethod, error: Exception
 
 
 class _Doorkeeper:
-    """Lets in who knows the secret, before anything of a request is read.  Health is told to everybody."""
+    """Lets in who knows the secret, before anything of a request is read.  Health is told to everybody.
+
+    Where there is no secret, all of this machine are let in, but pages of other sites in a browser of it.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
+        self._app, self._own_host = app, settings.pyro_host.lower()
         secret = settings.rpc_secret
         self._secret = None if secret is None else secret.get_secret_value().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._secret is not None and scope["path"].strip("/") not in _HEALTH:
-            given = dict(scope["headers"]).get(SECRET_HEADER.encode(), b"")
-            if not hmac.compare_digest(given, self._secret):
-                error = NotAuthorizedError(f"The header {SECRET_HEADER} is missing or wrong.")
-                await Response(dump_error(error)[1], status_code=401, media_type=_JSON)(scope, receive, send)
+        if scope["type"] == "http" and scope["path"].strip("/") not in _HEALTH:
+            headers = Headers(scope=scope)
+            refused = self._knows_no_secret(headers) if self._secret is not None else self._is_foreign(headers)
+            if refused is not None:
+                status, reason = refused
+                body = dump_error(NotAuthorizedError(reason))[1]
+                await Response(body, status_code=status, media_type=_JSON)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _knows_no_secret(self, headers: Headers) -> tuple[int, str] | None:
+        given = headers.get(SECRET_HEADER, "").encode("latin-1")
+        if self._secret is None or hmac.compare_digest(given, self._secret):
+            return None
+        return 401, f"The header {SECRET_HEADER} is missing or wrong."
+
+    def _is_foreign(self, headers: Headers) -> tuple[int, str] | None:
+        if "origin" in headers:
+            return 403, "Requests of pages are not answered here."
+        if not names_this_machine(headers.get("host", ""), self._own_host):
+            return 403, "The Host header does not name this machine; use 127.0.0.1 or localhost."
+        return None

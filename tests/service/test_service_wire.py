@@ -40,10 +40,10 @@ def say(port: int, text: str) -> tuple[str, bytes]:
     return head.split(b"\r\n")[0].decode(), body
 
 
-def post(port: int, method: str, body: str, *headers: str) -> tuple[str, bytes]:
+def post(port: int, method: str, body: str, *headers: str, host: str = "127.0.0.1") -> tuple[str, bytes]:
     lines = [
         f"POST /{method} HTTP/1.1",
-        "Host: x",
+        f"Host: {host}",
         "Connection: close",
         "Content-Type: application/json",
         f"Content-Length: {len(body.encode())}",
@@ -128,9 +128,9 @@ def test_arguments_that_do_not_fit_are_422_with_the_place(port: int, body: str, 
 
 def test_a_web_page_cannot_call_a_service(port: int):
     body = '{"a": 5, "b": 3}'
-    head = f"Host: x\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}"
+    head = f"Host: 127.0.0.1\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}"
     assert say(port, f"POST /add HTTP/1.1\r\n{head}\r\n\r\n{body}")[0].startswith("HTTP/1.1 422 ")
-    assert say(port, "OPTIONS /add HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0].split()[1] == "405"
+    assert say(port, "OPTIONS /add HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")[0].split()[1] == "405"
 
 
 def test_what_json_cannot_carry_is_an_error_of_the_service(port: int):
@@ -147,13 +147,13 @@ def test_what_is_not_exposed_is_not_there(port: int, method: str):
 @pytest.mark.parametrize("verb", ["GET", "POST"])
 @pytest.mark.parametrize("path", ["health_check", "health_check_async"])
 def test_health_is_ok(port: int, verb: str, path: str):
-    assert say(port, f"{verb} /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == (OK, b'"OK"')
+    assert say(port, f"{verb} /{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n") == (OK, b'"OK"')
 
 
 def test_a_sick_service_says_so(folder: Path):
     with Sick(Settings(data_dir=folder)) as service:
         for path in ("health_check", "health_check_async"):
-            request = f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            request = f"GET /{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
             assert say(service.port, request) == (FAILED, b'{"type":"RuntimeError","args":["the database is away"]}')
 
 
@@ -170,9 +170,31 @@ def test_a_service_with_a_secret_answers_only_those_who_know_it(folder: Path):
         assert post(port, "add", body) == refused
         assert post(port, "add", body, "X-Autogpt-Secret: long random tex") == refused
         assert post(port, "add", body, f"X-Autogpt-Secret: {SECRET}") == (OK, b"8")
-        assert say(port, "GET /health_check HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == (OK, b'"OK"')
+        assert say(port, "GET /health_check HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n") == (OK, b'"OK"')
         _, error = post(port, "fail", '{"kind": "secret"}', f"X-Autogpt-Secret: {SECRET}")
         assert SECRET.encode() not in error
+
+
+@pytest.mark.parametrize(
+    ("host", "header", "reason"),
+    [
+        ("evil.example", "Accept: */*", "The Host header does not name this machine; use 127.0.0.1 or localhost."),
+        ("127.0.0.1.evil.example:80", "Accept: */*", "The Host header does not name this machine; "),
+        ("", "Accept: */*", "The Host header does not name this machine; "),
+        ("localhost", "Origin: https://evil.example", "Requests of pages are not answered here."),
+        ("127.0.0.1", "Origin: null", "Requests of pages are not answered here."),
+    ],
+)
+def test_a_page_in_a_browser_of_this_machine_calls_nothing(port: int, host: str, header: str, reason: str):
+    status, body = post(port, "add", '{"a": 5, "b": 3}', header, host=host)
+    error = json.loads(body)
+    assert (status, error["type"]) == ("HTTP/1.1 403 Forbidden", "NotAuthorizedError")
+    assert error["args"][0].startswith(reason)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8003", "[::1]:8003", "127.0.0.2"])
+def test_every_name_of_this_machine_is_answered(port: int, host: str):
+    assert post(port, "add", '{"a": 5, "b": 3}', host=host) == (OK, b"8")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
@@ -203,8 +225,8 @@ def test_a_stop_ends_calls_that_take_long(folder: Path):
     with Calculator(Settings(data_dir=folder), folder) as service:
         with socket.create_connection(("127.0.0.1", service.port), timeout=LIMIT) as connection:
             connection.sendall(
-                b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-                b"GET /health_check_async HTTP/1.1\r\nHost: x\r\n\r\n"
+                b"POST /slow HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+                b"GET /health_check_async HTTP/1.1\r\nHost: [::1]\r\n\r\n"
             )
             assert service.stop() == 0
             assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")

@@ -7,10 +7,10 @@ from starlette.types import Receive, Scope, Send
 
 from autogpt_server.errors import ServerError
 from autogpt_server.server.bodies import INLINE_BYTES
-from autogpt_server.server.doorkeeper import is_ours
 from autogpt_server.server.problems import answer_defect, answer_error
 from autogpt_server.server.quick_lane.executing import Executing
 from autogpt_server.server.quick_lane.following import Following
+from autogpt_server.service.listen import names_this_machine
 
 #: Headers that a guard or another reader of the body must look at.
 _UNUSUAL = frozenset({b"origin", b"transfer-encoding", b"expect"})
@@ -47,7 +47,7 @@ class Application(FastAPI):
             _UNUSUAL.isdisjoint(headers)
             and length.isdigit()
             and int(length[:10]) <= INLINE_BYTES
-            and is_ours(headers.get(b"host", b"").decode("latin-1"), self.state.own_host)
+            and names_this_machine(headers.get(b"host", b"").decode("latin-1"), self.state.own_host)
         )
 
 
