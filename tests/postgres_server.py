@@ -117,7 +117,7 @@ class PostgresServer:
                 self._command(["postgres", "-D", data, "-p", str(self._port), *options]),
                 stdout=output,
                 stderr=output,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=end_with_parent if sys.platform == "linux" else None,
                 **self._as_user(),
             )
         end = time.monotonic() + _START_SECONDS
@@ -160,7 +160,7 @@ class PostgresServer:
             self._binaries = copy / install.name / "bin"
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     # Also when the test run is killed.  SIGINT asks PostgreSQL for a fast end.
     with contextlib.suppress(OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

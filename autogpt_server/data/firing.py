@@ -18,7 +18,7 @@ from autogpt_server.data.controls import Controls
 from autogpt_server.data.database import Database
 from autogpt_server.data.ends import Ends
 from autogpt_server.data.job_tables import JobRow, remove_jobs, update_jobs
-from autogpt_server.data.slots import write_slots
+from autogpt_server.data.slots import write_slots, written_until
 from autogpt_server.errors import GraphNotFound
 from autogpt_server.model import clock
 from autogpt_server.model.ids import new_id
@@ -58,6 +58,15 @@ class Plan:
     #: The version that the inputs were checked against; None where they fit no version at all.
     checked_version: int | None
 
+    @property
+    def is_of_several(self) -> bool:
+        """Whether it decides about more than one slot."""
+        return len(self.slots) > 1 or self.slots[0].last_scheduled_at is not None
+
+    @property
+    def last_slot_at(self) -> datetime:
+        return self.slots[-1].last_scheduled_at or self.slots[-1].scheduled_at
+
 
 class Target(NamedTuple):
     """What a schedule executes now."""
@@ -76,6 +85,9 @@ class Fired:
     done: list[Plan] = field(default_factory=list[Plan])
     #: Plans whose inputs were not checked against the version beside them; nothing was done about these.
     unchecked: list[tuple[Plan, int]] = field(default_factory=list[tuple[Plan, int]])
+    #: Plans whose first slots somebody wrote who died before the second transaction, and the last of these.  They are
+    #: to be planned again from there on; nothing was done about them.
+    begun: list[tuple[Plan, datetime]] = field(default_factory=list[tuple[Plan, datetime]])
     #: Ids of schedules that are not any more as they were when they were planned; they are to be read again.
     changed: list[str] = field(default_factory=list[str])
     #: Executions that were asked to stop.
@@ -94,7 +106,7 @@ class Firing:
         fired, ends = Fired(), Ends()
         with self._db.write() as c:
             _use_indexes(self._db, c)
-            held = self._hold(c, plans, fired)
+            held = self._leave_begun(c, self._hold(c, plans, fired), fired)
             targets = _targets(self._db, c, [plan.schedule for plan in held])
             ready: list[tuple[Plan, Target]] = []
             gone: list[Plan] = []
@@ -218,6 +230,18 @@ WHERE "id" {self._db.among} AND "deletedAt" IS NULL{lock}
                 held.append(plan)
         fired.changed += list(by_id.keys() - {plan.schedule.id for plan in held})
         return held
+
+    def _leave_begun(self, c: Connection, held: list[Plan], fired: Fired) -> list[Plan]:
+        """Leave out plans that begin with what is written already.
+
+        A single slot need not be asked about: its key answers, unless slots are counted.  Several would be put
+        together in other rows than they were the first time, of which the keys let only some in.
+        """
+        unsure = [plan for plan in held if plan.slots and (plan.is_of_several or plan.schedule.max_runs is not None)]
+        ranges = ((plan.schedule.id, plan.slots[0].scheduled_at, plan.last_slot_at) for plan in unsure)
+        until = written_until(self._db, c, ranges)
+        fired.begun += [(plan, until[plan.schedule.id]) for plan in held if plan.schedule.id in until]
+        return [plan for plan in held if plan.schedule.id not in until]
 
     def _pause_gone(self, c: Connection, plans: list[Plan]) -> None:
         """Pause schedules whose graph is gone, and say so in the ledger."""

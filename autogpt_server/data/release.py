@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from autogpt_server.data.connection import Connection
@@ -10,6 +10,7 @@ from autogpt_server.data.database import Database
 from autogpt_server.data.ends import Ends
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
+from autogpt_server.model.jsonvalue import dumps
 
 # What was asked for meanwhile decides where they go, and the row is the only place where that cannot be missed.
 _RELEASE = """
@@ -58,7 +59,8 @@ def end_running_nodes(
 ) -> None:
     """End the node executions that an execution left RUNNING, giving them its next sequences in order of their ids.
 
-    Where some are blamed, only they get status and error; the others are TERMINATED with the execution.
+    Where some are blamed, only they get status and error; the others are TERMINATED with the execution.  Each keeps as
+    its outputs what it has streamed.
     """
     ids = c.execute(
         db.sql(
@@ -71,18 +73,33 @@ def end_running_nodes(
         db.sql('SELECT COALESCE(MAX("sequence"), 0) FROM "AgentNodeExecution" WHERE "agentGraphExecutionId" = ?'),
         (execution_id,),
     ).scalar_one()
+    streamed = _streamed(db, c, execution_id, ids)
     now = db.to_column(clock.now())
     rows: list[tuple[Any, ...]] = []
     for i, node in enumerate(ids, start=1):
         is_blamed = blamed is None or node in blamed
         how = (status, error) if is_blamed else (ExecutionStatus.TERMINATED, None)
         ends.nodes[how[0].value] += 1
-        rows.append((last + i, *how, revision, now, node))
+        rows.append((last + i, *how, streamed.get(node), revision, now, node))
     if rows:
         c.execute(
             db.sql(
-                'UPDATE "AgentNodeExecution" SET "sequence" = ?, "status" = ?, "error" = ?, "revision" = ?, '
-                '"endedAt" = ? WHERE "id" = ?'
+                'UPDATE "AgentNodeExecution" SET "sequence" = ?, "status" = ?, "error" = ?, '
+                '"outputData" = COALESCE(?, "outputData"), "revision" = ?, "endedAt" = ? WHERE "id" = ?'
             ),
             rows,
         )
+
+
+def _streamed(db: Database, c: Connection, execution_id: str, ids: Sequence[str]) -> dict[str, str]:
+    """Read what node executions have streamed, as the column of their outputs holds it; those without are left out."""
+    if not ids:
+        return {}
+    text = f"""
+SELECT "agentNodeExecutionId","pin","value" FROM "AgentNodeOutput"
+WHERE "agentGraphExecutionId" = ? AND "agentNodeExecutionId" {db.among} ORDER BY "number"
+"""
+    found: dict[str, list[str]] = {}
+    for node, pin, value in c.execute(db.sql(text), (execution_id, db.to_list(ids))):
+        found.setdefault(node, []).append(f"[{dumps(pin)},{value}]")
+    return {node: f"[{','.join(pairs)}]" for node, pairs in found.items()}

@@ -26,6 +26,18 @@ SELECT i, TIMESTAMP 'epoch' + s * INTERVAL '1 millisecond', o, r, x, TIMESTAMP '
 FROM json_to_recordset(?::json) AS rows (i text, s bigint, o text, r text, x text, l bigint, n int, f bigint)
 ON CONFLICT DO NOTHING RETURNING "scheduleId","scheduledAt"
 """
+_WRITTEN = """
+SELECT MIN("scheduledAt"), MAX(COALESCE("lastScheduledAt","scheduledAt")) FROM "AgentScheduleSlot"
+WHERE "scheduleId" = ? AND "scheduledAt" BETWEEN ? AND ?
+"""
+_WRITTEN_FROM_JSON = """
+SELECT x.i, MIN(s."scheduledAt"), MAX(COALESCE(s."lastScheduledAt", s."scheduledAt"))
+FROM json_to_recordset(?::json) AS x (i text, f bigint, l bigint)
+JOIN "AgentScheduleSlot" s ON s."scheduleId" = x.i
+AND s."scheduledAt" BETWEEN TIMESTAMP 'epoch' + x.f * INTERVAL '1 millisecond'
+                        AND TIMESTAMP 'epoch' + x.l * INTERVAL '1 millisecond'
+GROUP BY x.i
+"""
 
 
 def write_slots(db: Database, c: Connection, slots: Iterable[Slot]) -> set[tuple[str, datetime]]:
@@ -47,6 +59,28 @@ ON CONFLICT DO NOTHING RETURNING "scheduleId","scheduledAt"
                 found += c.execute(text, tuple(chain.from_iterable(rows[start : start + size])))
                 start += size
     return {(row[0], _required(db.from_column(row[1]))) for row in found}
+
+
+def written_until(db: Database, c: Connection, ranges: Iterable[tuple[str, datetime, datetime]]) -> dict[str, datetime]:
+    """Tell of each schedule whose slot at the first time of a range is written up to when the ledger knows the range.
+
+    Never beyond the range: a clock that was ahead may have decided about years.
+
+    Args:
+        db: Where they are.
+        c: Inside the transaction that holds the schedules.
+        ranges: A schedule's id, its first and its last slot in question.
+    """
+    rows = [(id_, clock.to_ms(first), clock.to_ms(last)) for id_, first, last in ranges]
+    if not rows:
+        return {}
+    if db.provider == "postgresql":
+        found = c.execute(db.sql(_WRITTEN_FROM_JSON), (db.to_recordset("ifl", rows),)).all()
+    else:
+        found = [(row[0], *c.execute(_WRITTEN, row).one()) for row in rows]
+    ends = {(id_, first): last for id_, first, last in rows}
+    known = [(id_, _ms(db, first), _ms(db, last)) for id_, first, last in found if first is not None]
+    return {id_: clock.from_ms(min(last, ends[id_, first])) for id_, first, last in known if (id_, first) in ends}
 
 
 class Slots:
@@ -127,6 +161,10 @@ def _moment(position: Any) -> datetime:
     if not (isinstance(position, str) and position.isascii() and position.isdecimal() and len(position) < 15):
         raise bad_cursor()
     return clock.from_ms(int(position))
+
+
+def _ms(db: Database, value: Any) -> int:
+    return clock.to_ms(_required(db.from_column(value)))
 
 
 def _required(moment: datetime | None) -> datetime:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from autogpt_server.data.migrations import migrate
+from autogpt_server.errors import Unavailable
 from autogpt_server.scheduler.service import Scheduler
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two tries to reach the database at the start.
+_RETRY_SECONDS = 1.0
 
 
 class _Alone(Scheduler):
@@ -15,8 +22,18 @@ class _Alone(Scheduler):
 
     def run(self) -> None:
         # In the whole server a process of its own does this first.
-        migrate(self.settings)
+        while not self._migrate():
+            self.stopping.wait(_RETRY_SECONDS)
         super().run()
+
+    def _migrate(self) -> bool:
+        """Tell whether the database answered; a machine of its own may well start before that of the database."""
+        try:
+            migrate(self.settings)
+        except Unavailable as error:
+            log.warning("cannot start yet, trying again: %s", error)
+            return False
+        return True
 
 
 def main() -> int:

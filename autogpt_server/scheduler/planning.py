@@ -30,7 +30,9 @@ class _Due:
     uncounted: tuple[datetime, datetime] | None = None
 
 
-def plan(schedule: Schedule, timetable: Timetable, now: datetime, grace: timedelta) -> Plan | None:
+def plan(
+    schedule: Schedule, timetable: Timetable, now: datetime, grace: timedelta, after: datetime | None = None
+) -> Plan | None:
     """Decide about everything of a schedule that is due.
 
     The work is bounded however long nobody has looked: after ten years of missed minutes as after one.
@@ -40,12 +42,13 @@ def plan(schedule: Schedule, timetable: Timetable, now: datetime, grace: timedel
         timetable: Of it.
         now: When this is.
         grace: Slots that are later than this were missed: the misfire policy decides about them.
+        after: The last slot that is decided about already, where the schedule was not moved on after that.
 
     Returns:
-        None where nothing is due.
+        None where nothing is due; with ``after`` a plan in any case, as the schedule is still to be moved on.
     """
-    due = _due(schedule, timetable, now)
-    if due is None:
+    due = _due(schedule, timetable, now, schedule.next_run_at if after is None else timetable.next_after(after))
+    if not due.slots and after is None:
         return None
     slots = list(_merged(_outcomes(schedule, due, now, grace)))
     if due.uncounted is not None:
@@ -56,15 +59,14 @@ def plan(schedule: Schedule, timetable: Timetable, now: datetime, grace: timedel
     return Plan(schedule, slots, due.next, inputs_text(schedule.inputs), schedule.checked_version)
 
 
-def _due(schedule: Schedule, timetable: Timetable, now: datetime) -> _Due | None:
-    slot = schedule.next_run_at
+def _due(schedule: Schedule, timetable: Timetable, now: datetime, slot: datetime | None) -> _Due:
     found: list[datetime] = []
     while slot is not None and due_at(schedule, slot) <= now:
         found.append(slot)
         if len(found) > MAX_COUNTED:
             return _latest_due(schedule, timetable, found[0], now)
         slot = timetable.next_after(slot)
-    return _Due(found, slot) if found else None
+    return _Due(found, slot)
 
 
 def _latest_due(schedule: Schedule, timetable: Timetable, first: datetime, now: datetime) -> _Due:

@@ -283,6 +283,7 @@ class Timers:
             with self._for_database():
                 self._read_later(fired.changed)
             plans = [self._checked(one, version) for one, version in fired.unchecked]
+            plans += [again for one, until in fired.begun if (again := self._planned_after(one, until)) is not None]
 
     def _plan(self, due: list[_Known]) -> Iterator[Plan]:
         now = clock.now()
@@ -307,6 +308,16 @@ class Timers:
                 self._remember(schedule.id, schedule)
             else:
                 yield found
+
+    def _planned_after(self, one: Plan, until: datetime) -> Plan | None:
+        """Plan what comes after the slots that are in the ledger already."""
+        schedule = one.schedule
+        with self._for_database():
+            trigger = self._triggers.of_many([schedule]).get(schedule.id)
+        if schedule.is_adopted and trigger is None:
+            # Its job row went just now; the next reading of everything tells.
+            return None
+        return plan(schedule, timetable_of(schedule, trigger), clock.now(), self._grace, until)
 
     def _checked(self, one: Plan, version: int) -> Plan:
         """Check the inputs of a plan against the version that it would execute; nothing fires where they do not fit."""

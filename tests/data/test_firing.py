@@ -63,6 +63,26 @@ def test_a_slot_is_fired_once_however_often_it_is_tried(database: Database, firi
     assert read(database, schedule).runs == 1
 
 
+def test_a_plan_that_begins_with_what_is_written_is_left_to_be_planned_from_there_on(
+    database: Database, firing: Firing, graph_id: str
+) -> None:
+    schedule, other = make_schedule(graph_id), make_schedule(graph_id)
+    store(database, schedule, other)
+    firing.fire([plan_for(schedule, NOON + HOUR)])
+    plans = [plan_for(one, NOON + HOUR, NOON + 2 * HOUR) for one in (schedule, other)]
+    fired = firing.fire(plans)
+    assert fired.begun == [(plans[0], NOON + HOUR)]
+    assert fired.done == plans[1:]
+    assert len(fired.executions) == 3
+    # A clock that was ahead may have decided about years.
+    with database.write() as c:
+        c.execute(
+            database.sql('UPDATE "AgentScheduleSlot" SET "lastScheduledAt" = ? WHERE "scheduledAt" = ?'),
+            (database.to_column(NOON + 10_000 * HOUR), database.to_column(NOON)),
+        )
+    assert firing.fire(plans[:1]).begun == [(plans[0], NOON + 2 * HOUR)]
+
+
 def test_many_who_fire_at_once_fire_each_slot_once(database: Database, graph_id: str) -> None:
     schedules = [make_schedule(graph_id) for _ in range(40)]
     store(database, *schedules)

@@ -63,6 +63,18 @@ async def test_a_rerun_leaves_out_what_was_streamed(bench: Bench) -> None:
     await asyncio.wait_for(task, 20)
 
 
+async def test_a_stop_after_its_executor_died_keeps_what_was_streamed(bench: Bench) -> None:
+    execution_id = await bench.submit(bench.store(NODES, LINKS))
+    lease: list[Any] = []
+    first = asyncio.create_task(bench.worker().run(lease.append))
+    await bench.until(lambda: len(consumed(bench, execution_id)) == 2)
+    Leases(bench.database).rescue(lease[0], [], max_deaths=3, reason="test")
+    await asyncio.wait_for(first, 20)
+    await bench.submitter.stop(DEFAULT_USER_ID, execution_id)
+    assert (await bench.ended(execution_id)).status is ExecutionStatus.TERMINATED
+    assert bench.node(execution_id, "numbers").output_data == (("value", 0), ("value", 1))
+
+
 async def test_another_try_leaves_out_what_was_streamed(running: Bench) -> None:
     policy = {"retry": {"attempts": 2, "delay_seconds": 0}}
     execution = await running.execute(

@@ -1,6 +1,7 @@
 """Reads a whole database after a fault, and names every promise of the engine that it finds broken.
 
-Written from the rules, not from the engine: it shares no code with it but the access to the database.
+Written from the rules, not from the engine: it shares no code with it but the access to the database.  What it reads of
+schedules stands in schedule_checks.py.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, cast
 
 from autogpt_server.data.connection import Connection
 from tests.faults.consumption import Link, Run, key, problems_of_node, shown
+from tests.faults.schedule_checks import Known, ScheduleChecks
 
 FINAL = frozenset({"COMPLETED", "FAILED", "TERMINATED"})
 
@@ -65,17 +67,19 @@ class Checker:
         self._nodes = self._read_nodes()
         self._graphs = self._read_graphs()
 
-    def problems(self, accepted: Collection[str] = ()) -> list[str]:
+    def problems(self, accepted: Collection[str] = (), schedules: Collection[Known] = ()) -> list[str]:
         """Name what is wrong; an empty list means that all promises were kept.
 
         Args:
             accepted: Executions that clients were told of.
+            schedules: What their owners know of them.
         """
         found = [f"{id_}: was accepted and is lost" for id_ in accepted if id_ not in self._executions]
         for execution in self._executions.values():
             nodes = self._nodes.get(execution.id, [])
             checks = (self._ended, self._bounds, self._history, self._streams, self._family, self._consumption)
             found += [f"{execution.id}: {problem}" for check in checks for problem in check(execution, nodes)]
+        found += ScheduleChecks(self._c, schedules).problems()
         found += [f"{id_}: nodes of no execution" for id_ in self._nodes if id_ not in self._executions]
         return found
 

@@ -119,10 +119,10 @@ def retrying() -> dict[str, Any]:
     )
 
 
-def waiting() -> dict[str, Any]:
-    """A node that waits for half a second, and one behind it."""
+def waiting(seconds: float = 0.5) -> dict[str, Any]:
+    """A node that waits, and one behind it."""
     return graph(
-        {"wait": ("WaitBlock", {"seconds": 0.5}), "out": ("AgentOutputBlock", {"name": "message"})},
+        {"wait": ("WaitBlock", {"seconds": seconds}), "out": ("AgentOutputBlock", {"name": "message"})},
         ["wait.output_message -> out.value"],
     )
 

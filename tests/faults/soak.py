@@ -1,5 +1,7 @@
 """Long faults against real servers under load: ten minutes of random kills, a database that is away for a minute.
 
+Schedules of every kind fire and are changed meanwhile; on PostgreSQL three schedulers run beside the server's own.
+
 ``./scripts/soak`` runs it, prints the seed and a verdict, and ends with 1 where a promise was broken.
 """
 
@@ -24,6 +26,8 @@ import psutil
 from tests.faults import load
 from tests.faults.checker import Checker
 from tests.faults.load import Load
+from tests.faults.owner import Owner
+from tests.faults.scheduler_processes import SchedulerProcesses
 from tests.postgres_server import PostgresServer, find_binaries, free_port
 from tests.running_server import Server, environment, running_server
 
@@ -38,6 +42,12 @@ _HEALING = 15.0
 _LEASE = 2.0
 #: Processes of a server that has only just begun to start again: the fork server, its trackers, the first to come.
 _BARELY_STARTED = 3
+#: Schedulers beside the server's own, where the database takes more than one machine.
+_SCHEDULERS = 3
+_SLOTS = """
+SELECT "outcome", SUM(COALESCE("count", 0)) FROM "AgentScheduleSlot"
+WHERE "scheduleId" IN (SELECT "id" FROM "AgentExecutionSchedule") GROUP BY "outcome"
+"""
 
 
 @dataclass
@@ -50,6 +60,8 @@ class Run:
     refused: int = 0
     problems: list[str] = field(default_factory=list[str])
     accepted: list[str] = field(default_factory=list[str])
+    #: What became of the due times of schedules.
+    slots: Counter[str] = field(default_factory=Counter[str])
 
     def say(self, text: str) -> None:
         print(f"{self.name}: {text}", flush=True)
@@ -58,9 +70,13 @@ class Run:
         faults = ", ".join(f"{count} × {what}" for what, count in sorted(self.faults.items())) or "none"
         self.say(f"faults: {faults}")
         self.say(f"{len(self.accepted):,} executions accepted, {self.refused:,} requests refused")
+        self.say(
+            f"slots of schedules: {', '.join(f'{n:,} {what}' for what, n in sorted(self.slots.items())) or 'none'}"
+        )
         for problem in self.problems[:20]:
             self.say(f"BROKEN {problem}")
-        self.say("BROKEN" if self.problems else "kept: every accepted execution ended once, whole, nothing was doubled")
+        kept = "kept: every accepted execution ended once, whole, nothing was doubled; every due time was decided once"
+        self.say("BROKEN" if self.problems else kept)
         return not self.problems
 
 
@@ -146,26 +162,60 @@ class Submitter:
         return 0
 
 
+@dataclass(frozen=True)
+class _World:
+    """What is broken in one run."""
+
+    run: Run
+    folder: Path
+    url: str
+    server: Server
+    client: Load
+    schedulers: SchedulerProcesses
+
+    def processes(self) -> dict[int, str]:
+        """What lives, by process id."""
+        children = psutil.Process(self.server.process.pid).children(recursive=True)
+        return {process.pid: _what(process) for process in (*children, *self.schedulers.alive)}
+
+
+@contextlib.contextmanager
+def _world(run: Run, url: str) -> Iterator[_World]:
+    with (
+        tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as name,
+        contextlib.ExitStack() as stack,
+    ):
+        folder = Path(name)
+        env = _environment(folder, url)
+        server = stack.enter_context(running_server(env))
+        count = 0 if url.startswith("file:") else _SCHEDULERS
+        schedulers = stack.enter_context(SchedulerProcesses(env, folder, count))
+        client = stack.enter_context(contextlib.closing(Load(server.url, url, folder, _SETTLE)))
+        yield _World(run, folder, url, server, client, schedulers)
+
+
 def kills(run: Run, url: str, seconds: float) -> None:
     """Kill, and now and then stop for longer than a lease, any process of a server under load."""
-    with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
-        env = _environment(Path(folder), url)
-        with contextlib.ExitStack() as stack:
-            server = stack.enter_context(running_server(env))
-            client = stack.enter_context(contextlib.closing(Load(server.url, url, Path(folder), _SETTLE)))
-            with Submitter(run, client):
-                _go_on(run, seconds, lambda: _break_something(run, server))
-                for stopped in psutil.Process(server.process.pid).children(recursive=True):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        stopped.resume()
-            _settle(run, server, client)
-            _tell_log(run, Path(folder))
+    with _world(run, url) as world:
+        owner = Owner(world.client, random.Random(run.chance.random()), run.problems.append)
+        with Submitter(run, world.client), owner:
+            _go_on(run, seconds, lambda: _break_something(world))
+            for stopped in (
+                *psutil.Process(world.server.process.pid).children(recursive=True),
+                *world.schedulers.alive,
+            ):
+                _resume(stopped)
+        world.schedulers.start_again()
+        _settle(world, owner)
 
 
-def _break_something(run: Run, server: Server) -> None:
-    victims = psutil.Process(server.process.pid).children(recursive=True)
-    if len(victims) <= _BARELY_STARTED:
-        # Every second of the two that are there would be killed while it starts: nothing would ever come back.
+def _break_something(world: _World) -> None:
+    run = world.run
+    world.schedulers.start_again(run.chance)
+    victims = psutil.Process(world.server.process.pid).children(recursive=True)
+    # Every second of the two that are there would be killed while it starts: nothing would ever come back.
+    victims = (victims if len(victims) > _BARELY_STARTED else []) + world.schedulers.alive
+    if not victims:
         return
     victim = run.chance.choice(victims)
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -194,23 +244,22 @@ def _resume(process: psutil.Process) -> None:
 
 def outage(run: Run, url: str, seconds: float, go_away: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
     """Take the database away under load; nothing may die of it, and all goes on when it is back."""
-    with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
-        env = _environment(Path(folder), url)
-        with running_server(env) as server, contextlib.closing(Load(server.url, url, Path(folder), _SETTLE)) as client:
-            with Submitter(run, client):
-                _go_on(run, min(seconds, 5.0), lambda: None)
-                before = _pids(server)
-                with _gone(url, Path(folder), go_away):
-                    run.faults["outage"] += 1
-                    _go_on(run, seconds, lambda: None)
-                    if (answer := client.once("GET", "/health")) is None or answer.status_code != 503:
-                        run.problems.append("health was not 503 while the database was away")
-                _go_on(run, min(seconds, 5.0), lambda: None)
-            _settle(run, server, client)
-            _heal(run, client)
-            if _pids(server) != before:
-                run.problems.append("processes died of the outage")
-            _tell_log(run, Path(folder))
+    with _world(run, url) as world:
+        owner = Owner(world.client, random.Random(run.chance.random()), run.problems.append)
+        with Submitter(run, world.client), owner:
+            _go_on(run, min(seconds, 5.0), lambda: None)
+            before = world.processes()
+            with _gone(url, world.folder, go_away):
+                run.faults["outage"] += 1
+                _go_on(run, seconds, lambda: None)
+                if (answer := world.client.once("GET", "/health")) is None or answer.status_code != 503:
+                    run.problems.append("health was not 503 while the database was away")
+            _go_on(run, min(seconds, 5.0), lambda: None)
+        _settle(world, owner)
+        _heal(run, world.client)
+        after = world.processes()
+        if died := [name for pid, name in before.items() if pid not in after]:
+            run.problems.append(f"processes died of the outage: {', '.join(died)}")
 
 
 @contextlib.contextmanager
@@ -228,10 +277,6 @@ def _gone(url: str, folder: Path, go_away: Callable[[], contextlib.AbstractConte
             yield
 
 
-def _pids(server: Server) -> set[int]:
-    return {process.pid for process in psutil.Process(server.process.pid).children(recursive=True)}
-
-
 def _go_on(run: Run, seconds: float, act: Callable[[], None]) -> None:
     end, next_line = time.monotonic() + seconds, time.monotonic() + 10
     while (left := end - time.monotonic()) > 0:
@@ -243,16 +288,20 @@ def _go_on(run: Run, seconds: float, act: Callable[[], None]) -> None:
         time.sleep(min(left, run.chance.uniform(*_PAUSE)))
 
 
-def _settle(run: Run, server: Server, client: Load) -> None:
+def _settle(world: _World, owner: Owner) -> None:
+    run = world.run
     try:
-        client.wait_for_all()
+        owner.settle()
+        world.client.wait_for_all()
     except AssertionError as error:
         run.problems.append(str(error))
-    with client.database.read() as c:
+    with world.client.database.read() as c:
         # Chance may hit the executor of one execution again and again.
-        run.problems += Checker(c, max_deaths=1_000_000).problems(run.accepted)
-    if server.process.poll() is not None:
+        run.problems += Checker(c, max_deaths=1_000_000).problems(run.accepted, owner.known.values())
+        run.slots.update(dict(c.execute(_SLOTS).all()))
+    if world.server.process.poll() is not None:
         run.problems.append("the server has ended")
+    _tell_logs(world)
 
 
 def _heal(run: Run, client: Load) -> None:
@@ -265,12 +314,12 @@ def _heal(run: Run, client: Load) -> None:
         time.sleep(0.1)
 
 
-def _tell_log(run: Run, folder: Path) -> None:
-    """Print what the server itself said about what went wrong."""
-    if run.problems:
-        lines = (folder / "server.log").read_text().splitlines()
-        for line in [line for line in lines if '"level": "info"' not in line][-40:]:
-            run.say(f"log {line[:300]}")
+def _tell_logs(world: _World) -> None:
+    """Print what the server and the schedulers themselves said about what went wrong."""
+    if world.run.problems:
+        for text in ((world.folder / "server.log").read_text(), world.schedulers.log()):
+            for line in [line for line in text.splitlines() if '"level": "info"' not in line][-40:]:
+                world.run.say(f"log {line[:300]}")
 
 
 def _environment(folder: Path, url: str) -> dict[str, str]:

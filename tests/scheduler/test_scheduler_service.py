@@ -205,3 +205,22 @@ def test_it_runs_alone_on_a_database_of_its_own(tmp_path: Path) -> None:
         finally:
             alone.kill()
     assert (tmp_path / "alone.db").exists()
+
+
+def test_alone_it_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "AUTOGPT_DATA_DIR": str(tmp_path),
+        "DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/nothing",
+        "EXECUTION_SCHEDULER_PORT": str(free_port()),
+    }
+    command = [sys.executable, "-m", "autogpt_server.scheduler"]
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as alone:
+        try:
+            assert alone.stderr is not None
+            tries = [line for line, _ in zip(alone.stderr, range(2), strict=False)]
+            assert all("cannot start yet, trying again" in line for line in tries), tries
+            assert alone.poll() is None
+            alone.send_signal(signal.SIGTERM)
+            assert alone.wait(30) == 0
+        finally:
+            alone.kill()

@@ -257,20 +257,68 @@ def test_signs_end_while_it_stands_still_and_go_on_while_it_waits_for_the_databa
         timers.stop()
 
 
+def die_after_firing(
+    database: Database, start: Callable[[], Timers], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Fire what is due until so many slots are written, and end before the schedules are moved on."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Firing, "advance", lambda *_: (_ for _ in ()).throw(Unavailable("crash")))
+        first = start()
+        until(lambda: len(ledger(database)) >= count)
+        first.stop()
+
+
 def test_a_crash_between_firing_and_moving_on_fires_nothing_again(
     database: Database, wall: Clock, start: Callable[[], Timers], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schedule = add(database, stored_graph(database))
     wall.now += timedelta(seconds=1)
-    with monkeypatch.context() as patched:
-        patched.setattr(Firing, "advance", lambda *_: (_ for _ in ()).throw(Unavailable("crash")))
-        first = start()
-        until(lambda: executions(database))
-        first.stop()
+    die_after_firing(database, start, monkeypatch, 1)
     assert next_of(database, schedule) == wall.now
     start()
     until(lambda: next_of(database, schedule) == wall.now + timedelta(minutes=1))
     assert len(executions(database)) == 1
+
+
+@pytest.mark.parametrize("policy", MisfirePolicy)
+@pytest.mark.parametrize("seconds", [61, 170, 200])
+def test_a_crash_between_firing_and_moving_on_and_a_long_rest_leave_no_gap(
+    database: Database,
+    wall: Clock,
+    start: Callable[[], Timers],
+    monkeypatch: pytest.MonkeyPatch,
+    policy: MisfirePolicy,
+    seconds: int,
+) -> None:
+    schedule = add(database, stored_graph(database), misfire_policy=policy, misfire_limit=2)
+    wall.now += timedelta(seconds=seconds)
+    die_after_firing(database, start, monkeypatch, 1)
+    wall.now += timedelta(minutes=5)
+    start()
+    until(lambda: (next_of(database, schedule) or wall.now) > wall.now)
+    covered: list[datetime] = []
+    with database.read() as c:
+        rows = c.execute('SELECT "scheduledAt","lastScheduledAt","count" FROM "AgentScheduleSlot"').all()
+    for first, last, count in rows:
+        times = (database.from_column(last or first) - database.from_column(first)) // timedelta(minutes=1) + 1
+        assert times == count
+        covered += [database.from_column(first) + i * timedelta(minutes=1) for i in range(times)]
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert sorted(covered) == [noon + i * timedelta(minutes=1) for i in range((wall.now - noon).seconds // 60 + 1)]
+
+
+def test_a_crash_between_firing_and_moving_on_costs_no_run_of_those_it_may(
+    database: Database, wall: Clock, start: Callable[[], Timers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = add(database, stored_graph(database), max_runs=2)
+    wall.now += timedelta(seconds=1)
+    die_after_firing(database, start, monkeypatch, 1)
+    timers = start()
+    until(lambda: next_of(database, schedule) == wall.now + timedelta(minutes=1))
+    wall.now += timedelta(minutes=1)
+    timers.hear([])
+    until(lambda: next_of(database, schedule) is None)
+    assert [row[0] for row in ledger(database)] == ["fired", "fired"]
 
 
 def test_inputs_that_do_not_fit_the_active_version_fail_the_slot_and_say_why(
