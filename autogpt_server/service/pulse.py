@@ -62,6 +62,9 @@ class Pulse:
             self._is_given = bool(self._parts)
             if self._is_given:
                 self._promise(self._limit)
+        if self._is_given:
+            # Health must see, too, when nothing ever comes after this.
+            counting.beat()
 
     def end(self, seconds: float) -> None:
         """Promise that the process ends within so many seconds, and give no more signs."""

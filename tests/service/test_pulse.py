@@ -11,6 +11,7 @@ import sample_processes
 from supervised import LIMIT, all_gone
 
 from autogpt_server.service.pulse import Pulse
+from autogpt_server.telemetry import counting
 
 
 class Clock:
@@ -42,6 +43,19 @@ def test_a_sign_needs_the_turns_of_all_parts(clock: Clock):
     clock.now += pulse.pause
     main.turn()
     assert promises == [30, 30]
+
+
+def test_the_first_sign_is_one_for_health_too(monkeypatch: pytest.MonkeyPatch):
+    beats: list[None] = []
+    monkeypatch.setattr(counting, "beat", lambda: beats.append(None))
+    idle = Pulse(lambda _: None, 30)
+    idle.begin()
+    assert not beats
+    pulse = Pulse(lambda _: None, 30)
+    pulse.part()
+    pulse.begin()
+    # Who stands still from here on is missed.
+    assert len(beats) == 1
 
 
 def test_who_waits_for_something_outside_is_excused_and_the_others_are_not(clock: Clock):
