@@ -160,8 +160,10 @@ class Timers:
         with self._for_database():
             self._read()
         enough = time.monotonic() + _FIRING_SECONDS
-        while time.monotonic() < enough and not self._is_stopping and (due := self._due()):
+        while not self._is_stopping and (due := self._due()):
             self._fire(due)
+            if time.monotonic() > enough:
+                break
         with self._for_database():
             self._advance()
         self.trouble = None

@@ -11,6 +11,7 @@ import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from autogpt_server.data.schedules import Schedules
 from autogpt_server.events.nudge import Nudger
 from autogpt_server.model import clock
 from autogpt_server.model.schedule import MisfirePolicy, Schedule
+from autogpt_server.scheduler import timers
 from autogpt_server.scheduler.job_rows import job_row
 from autogpt_server.scheduler.planning import MAX_COUNTED
 from autogpt_server.scheduler.reconcile import Reconciler
@@ -214,3 +216,22 @@ def test_who_starts_after_the_clock_was_put_right_finds_what_it_carried_away(
         Reconciler(database, told.extend).run()
     assert told == [carried.id]
     assert (world.next(carried), world.next(fresh)) == (FIRST + MINUTE, fresh.next_run_at)
+
+
+def test_what_was_fired_is_moved_on_while_more_is_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    for name in ("fire", "advance"):
+        whole = getattr(Firing, name)
+
+        def step(self: Firing, *args: Any, whole: Any = whole, name: str = name) -> Any:
+            steps.append(name)
+            return whole(self, *args)
+
+        monkeypatch.setattr(Firing, name, step)
+    monkeypatch.setattr(timers, "_FIRING_SECONDS", 0.0)
+    monkeypatch.setattr(timers, "MAX_BATCH", 2)
+    made = [world.add(ALL) for _ in range(6)]
+    steps.clear()
+    world.set(FIRST)
+    assert steps == ["fire", "advance"] * 3
+    assert [world.executed(one) for one in made] == [[0]] * 6
