@@ -16,8 +16,10 @@ import pytest
 from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
 
+from autogpt_server.app import PRELOAD
 from autogpt_server.data.database import Database
 from autogpt_server.data.migrations import migrate
+from autogpt_server.service import child
 from autogpt_server.settings import Settings
 from tests.make_settings import make_settings
 from tests.postgres_server import PostgresServer, find_binaries
@@ -46,6 +48,8 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         # PostgreSQL does not run as root, and must get to its own folder in there.
         os.chmod(folder, 0o711)
         tempfile.tempdir = os.environ["TMPDIR"] = folder
+        # As the server does: else each process that a test starts would import everything by itself.
+        child.preload(PRELOAD)
         yield
         tempfile.tempdir = before[0]
         if before[1] is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 import subprocess
@@ -72,10 +73,16 @@ class Elsewhere:
 def stored_elsewhere(*jobs: Elsewhere) -> list[bytes]:
     """Return the pickles that another deployment makes of its jobs."""
     given = [{**vars(job), "kwargs": ARGUMENTS if job.kwargs is None else job.kwargs} for job in jobs]
-    command = [sys.executable, "-c", _ELSEWHERE, json.dumps(given)]
+    return [bytes.fromhex(line) for line in _made_elsewhere(json.dumps(given)).split()]
+
+
+@functools.cache
+def _made_elsewhere(given: str) -> str:
+    # It takes a process, and most tests want the same ones.
+    command = [sys.executable, "-c", _ELSEWHERE, given]
     made = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert made.returncode == 0, made.stderr
-    return [bytes.fromhex(line) for line in made.stdout.split()]
+    return made.stdout
 
 
 def state(**changes: Any) -> dict[str, Any]:
