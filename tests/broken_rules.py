@@ -54,6 +54,7 @@ class BrokenRule:
 _MACHINE = "tests/data/test_state_machine.py"
 _QUEUE, _OWNERSHIP = "tests/data/test_queue.py", "tests/data/test_ownership.py"
 _CRON = "tests/scheduler/test_cron_walker.py"
+_CLOCKS = "tests/faults/test_clock_jumps.py"
 
 BROKEN_RULES = (
     BrokenRule(
@@ -354,6 +355,31 @@ BROKEN_RULES = (
         "            earliest = previous_fire_time.astimezone(UTC) + _MICROSECOND\n",
         "            earliest = min(earliest, previous_fire_time.astimezone(UTC) + _MICROSECOND)\n",
         ("tests/scheduler/test_triggers.py",),
+    ),
+    BrokenRule(
+        "a clock that is put back silences no schedule",
+        "autogpt_server/scheduler/timers.py",
+        "                if is_put_back:\n",
+        "                if is_put_back is None:\n",
+        (_CLOCKS,),
+    ),
+    BrokenRule(
+        "years of missed slots are fired in parts",
+        "autogpt_server/scheduler/timers.py", "if slots >= MANY_SLOTS:", "if slots < 0:",
+        (_CLOCKS,),
+    ),
+    BrokenRule(
+        "schedulers hear of their own schema only",
+        "autogpt_server/data/schedules.py",
+        """CHANNEL = f"'autogpt_schedules_' || {SCHEMA_NUMBER}\"""",
+        """CHANNEL = "'autogpt_schedules'\"""",
+        ("tests/scheduler/test_schemas.py",),
+    ),
+    BrokenRule(
+        "the parked row of a system task is not written over",
+        "autogpt_server/scheduler/system_tasks.py",
+        "elif present is not None or not _is_parked(execution_store, task):", "else:",
+        ("tests/scheduler/test_system_tasks.py",),
     ),
 )  # fmt: skip
 

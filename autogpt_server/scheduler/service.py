@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.blocking import BlockingScheduler
 from pydantic import StrictInt, ValidationError
 
@@ -30,7 +29,7 @@ from autogpt_server.scheduler.rpc_models import (
     NotificationJobArgs,
 )
 from autogpt_server.scheduler.scheduling import NewSchedule, Scheduling
-from autogpt_server.scheduler.stores import JobStore, Jobstores, make_store
+from autogpt_server.scheduler.stores import JobStore, Jobstores, MemoryStore, make_store
 from autogpt_server.scheduler.system_tasks import STORED_IDS, mend, register
 from autogpt_server.scheduler.task_scheduler import TaskScheduler
 from autogpt_server.scheduler.timers import Timers
@@ -257,7 +256,7 @@ class Scheduler(AppService):
         stores = {
             Jobstores.EXECUTION.value: execution,
             Jobstores.BATCHED_NOTIFICATIONS.value: make_store(self.settings, Jobstores.BATCHED_NOTIFICATIONS),
-            Jobstores.WEEKLY_NOTIFICATIONS.value: MemoryJobStore(),
+            Jobstores.WEEKLY_NOTIFICATIONS.value: MemoryStore(),
         }
         scheduler = TaskScheduler(stores, Slots(database), self.stopping, turning, self.pulse.pause, self._probe)
         listen(scheduler)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from apscheduler.job import Job
+from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.util import datetime_to_utc_timestamp, utc_timestamp_to_datetime
 from sqlalchemy import ColumnElement, select
@@ -149,6 +150,16 @@ class JobStore(SQLAlchemyJobStore):
         if self._parked.get(job_id) != reason:
             self._parked[job_id] = reason
             log.error("job %s in %s cannot be restored and is not run: %s", job_id, self.jobs_t.name, reason)
+
+
+class MemoryStore(MemoryJobStore):
+    """Keeps jobs for as long as the process lives."""
+
+    def get_due_jobs(self, now: datetime) -> list[Job]:
+        jobs = super().get_due_jobs(now)
+        for job in jobs:
+            _skip_ahead(job, now)
+        return jobs
 
 
 def make_store(settings: Settings, kind: Jobstores, only: Sequence[str] | None = None) -> JobStore:

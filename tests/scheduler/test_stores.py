@@ -21,8 +21,9 @@ from autogpt_server.data.database import Database
 from autogpt_server.data.file_lock import FileLock
 from autogpt_server.data.job_tables import JobRow, put_jobs
 from autogpt_server.data.migrations import migrate
-from autogpt_server.scheduler.known_functions import REPORT_LATE_EXECUTIONS
-from autogpt_server.scheduler.stores import JobStore, Jobstores, make_store
+from autogpt_server.scheduler.known_functions import PROCESS_WEEKLY_SUMMARY, REPORT_LATE_EXECUTIONS
+from autogpt_server.scheduler.stores import JobStore, Jobstores, MemoryStore, make_store
+from autogpt_server.scheduler.triggers import UnixCronTrigger
 from autogpt_server.settings import Settings
 from tests.make_settings import make_settings
 from tests.postgres_server import PostgresServer
@@ -158,6 +159,20 @@ def test_ten_years_that_were_missed_are_not_worked_out_one_by_one(
     (job,) = store.get_due_jobs(ten_years_on)
     assert job.next_run_time is not None
     assert timedelta(0) <= ten_years_on - job.next_run_time <= timedelta(days=1)
+
+
+def test_nor_are_they_of_jobs_that_are_kept_in_memory() -> None:
+    store = MemoryStore()
+    scheduler = running(("weekly", store))
+    trigger = UnixCronTrigger("0 * * * *")
+    scheduler.add_job(PROCESS_WEEKLY_SUMMARY, trigger, id="weekly", jobstore="weekly", next_run_time=NOON)
+    ten_years_on = NOON.replace(year=2036) + timedelta(minutes=30)
+    (job,) = store.get_due_jobs(ten_years_on)
+    assert job.next_run_time == ten_years_on - timedelta(days=1) + timedelta(minutes=30)
+    job._modify(next_run_time=ten_years_on + timedelta(minutes=30))
+    store.update_job(job)
+    assert (store.get_due_jobs(ten_years_on), len(store.get_all_jobs())) == ([], 1)
+    scheduler.shutdown()
 
 
 def test_a_time_that_is_none_wakes_nobody(batches: JobStore, database: Database) -> None:
