@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from running_server import Server
 
+from autogpt_server.data.database import Database
+from autogpt_server.data.job_tables import JobRow, put_jobs
+from autogpt_server.data.urls import parse_database_url
 from tests.journeys.test_run_command import LIMIT, command, graph
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -56,7 +59,8 @@ def test_a_schedule_is_added_looked_at_paused_and_deleted(cli: Cli, graph_id: st
     assert "holidays" in cli("schedule", "show", schedule_id).stdout
 
     assert cli("schedule", "pause", schedule_id, "--reason", "moving").stdout == "It is paused.\n"
-    assert "paused: moving" in cli("schedule", "list").stdout
+    assert "paused: moving" in cli("schedule", "list", "--paused").stdout
+    assert schedule_id not in cli("schedule", "list", "--enabled").stdout
     assert "next at" in cli("schedule", "resume", schedule_id).stderr
     assert "It has not been due yet." in cli("schedule", "slots", schedule_id).stderr
 
@@ -69,7 +73,20 @@ def test_a_schedule_is_added_looked_at_paused_and_deleted(cli: Cli, graph_id: st
     gone = cli("schedule", "show", schedule_id)
     assert (gone.returncode, f"Schedule {schedule_id} not found." in gone.stderr) == (2, True)
     for odd in ("parked", "../graphs", "a b?"):
-        assert (cli("schedule", "show", odd).returncode, cli("schedule", "show", odd).stdout) == (2, "")
+        shown = cli("schedule", "show", odd)
+        assert (shown.returncode, shown.stdout) == (2, "")
+
+
+def test_a_row_that_cannot_be_restored_is_looked_at_and_deleted(cli: Cli, server: Server) -> None:
+    database = Database(parse_database_url(server.env["DATABASE_URL"], server.data_dir))
+    with database.write() as c:
+        put_jobs(database, c, [JobRow("left/over", None, b"garbage")])
+    database.close()
+    parked = cli("schedule", "parked").stdout
+    assert "left/over" in parked and "cannot be read" in parked
+    assert cli("schedule", "delete-parked", "left/over").stdout == "It is deleted.\n"
+    again = cli("schedule", "delete-parked", "left/over")
+    assert (again.returncode, "No job row left/over is parked." in again.stderr) == (2, True)
 
 
 def test_a_schedule_fires_and_its_executions_end(cli: Cli, server: Server, graph_id: str) -> None:
