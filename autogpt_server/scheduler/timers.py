@@ -46,6 +46,8 @@ _PAGE = 5000
 _PREPARED_SECONDS = 5.0
 #: Seconds of firing after which what was fired is moved on, and what has changed is read, whatever else is due.
 _FIRING_SECONDS = 1.0
+#: Seconds for which executors are not told of what was fired while more is due: they would take the processor from it.
+_QUIET_SECONDS = 0.15
 #: Seconds until a schedule is tried again that somebody else is firing, or that cannot be read.
 _AGAIN_SECONDS = 1.0
 #: Seconds after a failure of the database, doubled up to the longest wait.
@@ -91,6 +93,8 @@ class Timers:
         self.last_turn: float | None = None
         #: What keeps it from firing; None where nothing does.
         self.trouble: str | None = None
+        #: Since when executors wait to be told of what was fired.
+        self._untold_since: float | None = None
         self._turning: Part | None = None
         self._longest_wait = _LONGEST_WAIT
         self._thread = threading.Thread(target=self._work, name="timers", daemon=True)
@@ -160,10 +164,13 @@ class Timers:
         with self._for_database():
             self._read()
         enough = time.monotonic() + _FIRING_SECONDS
-        while not self._is_stopping and (due := self._due()):
-            self._fire(due)
-            if time.monotonic() > enough:
-                break
+        try:
+            while not self._is_stopping and (due := self._due()):
+                self._fire(due)
+                if time.monotonic() > enough:
+                    break
+        finally:
+            self._tell_executors()
         with self._for_database():
             self._advance()
         self.trouble = None
@@ -338,11 +345,19 @@ class Timers:
 
     def _tell(self, fired: Fired) -> None:
         if fired.executions:
-            self._nudger.send(Topic.QUEUE)
             log.info("%d slots fired", len(fired.executions))
+            if self._untold_since is None:
+                self._untold_since = time.monotonic()
+            elif time.monotonic() - self._untold_since > _QUIET_SECONDS:
+                self._tell_executors()
         if fired.stopped:
             self._nudger.send(Topic.CONTROL, fired.stopped)
             self._nudger.send(Topic.CHANGES, fired.stopped)
+
+    def _tell_executors(self) -> None:
+        if self._untold_since is not None:
+            self._untold_since = None
+            self._nudger.send(Topic.QUEUE)
 
     def _read_later(self, ids: list[str]) -> None:
         """Look again in a moment at what another scheduler is firing, or what somebody has just edited."""
