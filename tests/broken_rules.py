@@ -55,6 +55,8 @@ _MACHINE = "tests/data/test_state_machine.py"
 _QUEUE, _OWNERSHIP = "tests/data/test_queue.py", "tests/data/test_ownership.py"
 _CRON = "tests/scheduler/test_cron_walker.py"
 _CLOCKS = "tests/faults/test_clock_jumps.py"
+_FIRING, _TIMERS = "tests/data/test_firing.py", "tests/scheduler/test_timers.py"
+_FIRING_DEATHS = "tests/faults/test_schedule_deaths.py"
 
 BROKEN_RULES = (
     BrokenRule(
@@ -380,6 +382,114 @@ BROKEN_RULES = (
         "autogpt_server/scheduler/system_tasks.py",
         "elif present is not None or not _is_parked(execution_store, task):", "else:",
         ("tests/scheduler/test_system_tasks.py",),
+    ),
+    BrokenRule(
+        "what was streamed stays with a node that ends with its execution",
+        "autogpt_server/data/release.py",
+        "    streamed = _streamed(db, c, execution_id, ids)\n", "    streamed: dict[str, str] = {}\n",
+        ("tests/executor/test_streams.py",),
+    ),
+    BrokenRule(
+        "firing: the key of a slot is its schedule and its due time",
+        "migrations/sqlite/20261127092129_schedules/migration.sql",
+        'PRIMARY KEY ("scheduleId", "scheduledAt")', 'PRIMARY KEY ("scheduleId", "scheduledAt", "firedAt")',
+        (_FIRING, _TIMERS),
+    ),
+    BrokenRule(
+        "firing: only a slot that nobody had written leads to an execution",
+        "autogpt_server/data/firing.py",
+        "if slot.execution_id and (slot.schedule_id, slot.scheduled_at) in won\n", "if slot.execution_id\n", (_FIRING,),
+    ),
+    BrokenRule(
+        "firing: slots and their executions are written as one",
+        "autogpt_server/data/firing.py",
+        '            crash_point("slots.written")\n',
+        '            c.execute("COMMIT")\n            c.execute("BEGIN")\n            crash_point("slots.written")\n',
+        (_FIRING_DEATHS,),
+    ),
+    BrokenRule(
+        "firing: slots are written before their schedule is moved on",
+        "autogpt_server/scheduler/timers.py",
+        "                fired = self._firing.fire(plans)\n",
+        "                self._firing.advance(plans, self._jobs(plans))\n"
+        "                for one in plans:\n"
+        '                    one.schedule = one.schedule.model_copy(update={"next_run_at": one.next_run_at})\n'
+        "                fired = self._firing.fire(plans)\n",
+        (_FIRING_DEATHS,),
+    ),
+    BrokenRule(
+        "firing: a schedule is moved on only where nobody changed it since",
+        "autogpt_server/data/firing.py",
+        'WHERE "id" = ? AND "revision" = ? AND "nextRunAt" = ?',
+        'WHERE "id" = ? AND "revision" >= ? AND "nextRunAt" = ?',
+        (_FIRING,),
+    ),
+    BrokenRule(
+        "firing: the same holds on PostgreSQL",
+        "autogpt_server/data/firing.py", 's."revision" = x.r AND ', "", (_FIRING,),
+    ),
+    BrokenRule(
+        "firing: whether a schedule is still enabled and as it was is read again in the transaction that fires it",
+        "autogpt_server/data/firing.py",
+        "            if (revision, self._db.from_column(next_run_at)) == (known.revision, known.next_run_at):\n",
+        "            if revision is not None:\n",
+        (_FIRING,),
+    ),
+    BrokenRule(
+        "firing: slots that were written before a crash are not put together anew",
+        "autogpt_server/data/firing.py",
+        "self._leave_begun(c, self._hold(c, plans, fired), fired)", "self._hold(c, plans, fired)", (_TIMERS,),
+    ),
+    BrokenRule(
+        "firing: a slot that was written before a crash counts once among those that a schedule may have",
+        "autogpt_server/data/firing.py",
+        "(plan.is_of_several or plan.schedule.max_runs is not None)", "plan.is_of_several", (_TIMERS,),
+    ),
+    BrokenRule(
+        "firing: what a clock decided about that was ahead is no reason to wait for years",
+        "autogpt_server/data/slots.py", "clock.from_ms(min(last, ends[id_, first]))", "clock.from_ms(last)", (_FIRING,),
+    ),
+    BrokenRule(
+        "firing: a schedule that skips has one execution at a time",
+        "autogpt_server/data/firing.py", "_keep_first(plan, 0 if waiting or running else 1, ", "_keep_first(plan, 1, ",
+        (_FIRING,),
+    ),
+    BrokenRule(
+        "firing: a schedule that buffers has one waiting at most",
+        "autogpt_server/data/firing.py",
+        "room = (0 if waiting else 1) if running else max(0, 2 - waiting)", "room = 1", (_FIRING,),
+    ),
+    BrokenRule(
+        "firing: what waits behind a running one is held back by its lane",
+        "autogpt_server/data/firing.py",
+        "in (OverlapPolicy.BUFFER_ONE, OverlapPolicy.CANCEL_RUNNING)", "in (OverlapPolicy.CANCEL_RUNNING,)", (_FIRING,),
+    ),
+    BrokenRule(
+        "firing: a schedule that cancels fires the latest of what is due",
+        "autogpt_server/data/firing.py", '_keep_last(plan, "a later one is due as well")', "pass", (_FIRING,),
+    ),
+    BrokenRule(
+        "firing: a schedule that cancels stops what runs",
+        "autogpt_server/data/firing.py",
+        "            self._cancel_running(c, rows, fired, ends)\n", "", (_FIRING,),
+    ),
+    BrokenRule(
+        "firing: the latest missed slot is made up for only where none is due in time",
+        "autogpt_server/scheduler/planning.py",
+        "set(missed[-1:]) if is_all_missed else set(), SUPERSEDED", "set(missed[-1:]), SUPERSEDED",
+        ("tests/scheduler/test_planning.py",),
+    ),
+    BrokenRule(
+        "firing: tombstones keep what was deleted from being taken over again",
+        "autogpt_server/data/schedules.py",
+        'f"{_INSERT} ON CONFLICT DO NOTHING"',
+        """f'{_INSERT} ON CONFLICT ("id") DO UPDATE SET "deletedAt" = NULL'""",
+        ("tests/data/test_schedules.py",),
+    ),
+    BrokenRule(
+        "firing: a row that somebody writes for a deleted schedule is removed",
+        "autogpt_server/scheduler/reconcile.py",
+        "Reconciled(removed=self._strays.remove_buried())", "Reconciled()", ("tests/scheduler/test_reconcile.py",),
     ),
 )  # fmt: skip
 
