@@ -34,8 +34,16 @@ log = logging.getLogger(__name__)
 MAX_BATCH = 500
 #: Slots after which a transaction takes no more schedules: those of one may be a thousand, and others want to write.
 MANY_SLOTS = 2000
-#: Executions of a schedule, the latest ones, among which one that has not ended is looked for.
+#: Executions of a schedule, the latest ones, among which one that has not ended is looked for: of its slots, and of
+#: those that somebody started beside them.
 _LOOK_BACK = 100
+_LATEST = f"""
+SELECT "id","status" FROM (SELECT "id","status" FROM "AgentGraphExecution" WHERE "scheduleId" = {{schedule}}
+ AND "scheduledAt" IS NOT NULL ORDER BY "scheduledAt" DESC LIMIT {_LOOK_BACK}) AS of_slots
+UNION ALL
+SELECT "id","status" FROM (SELECT "id","status" FROM "AgentGraphExecution" WHERE "scheduleId" = {{schedule}}
+ AND "scheduledAt" IS NULL ORDER BY "id" DESC LIMIT {_LOOK_BACK}) AS beside_them
+"""
 #: Begins the lanes in which executions of a schedule wait for each other.
 _LANE = "schedule:"
 #: The same for those of a backfill.
@@ -300,12 +308,11 @@ WHERE "id" {self._db.among} AND "deletedAt" IS NULL{lock}
             return {}
         each = "json_each(?)" if self._db.provider == "sqlite" else "unnest(?::text[])"
         column = "value" if self._db.provider == "sqlite" else "s"
+        latest = _LATEST.format(schedule=f"s.{column}")
         text = f"""
 SELECT s.{column},
- (SELECT COUNT(*) FROM (SELECT "status" FROM "AgentGraphExecution" WHERE "scheduleId" = s.{column}
-  ORDER BY "scheduledAt" DESC LIMIT {_LOOK_BACK}) AS w WHERE "status" IN ('INCOMPLETE','QUEUED')),
- (SELECT COUNT(*) FROM (SELECT "status" FROM "AgentGraphExecution" WHERE "scheduleId" = s.{column}
-  ORDER BY "scheduledAt" DESC LIMIT {_LOOK_BACK}) AS r WHERE "status" IN ('RUNNING','PAUSED'))
+ (SELECT COUNT(*) FROM ({latest}) AS w WHERE "status" IN ('INCOMPLETE','QUEUED')),
+ (SELECT COUNT(*) FROM ({latest}) AS r WHERE "status" IN ('RUNNING','PAUSED'))
 FROM {each} AS s{"" if self._db.provider == "sqlite" else "(s)"}
 """
         return {row[0]: (row[1], row[2]) for row in c.execute(self._db.sql(text), (self._db.to_list(ids),))}
@@ -324,11 +331,9 @@ AND "status" IN ('COMPLETED','FAILED','TERMINATED') ORDER BY "scheduledAt" DESC 
         for one in rows:
             if one.schedule.overlap_policy is not OverlapPolicy.CANCEL_RUNNING:
                 continue
-            text = f"""
-SELECT "id" FROM (SELECT "id","status" FROM "AgentGraphExecution" WHERE "scheduleId" = ?
-ORDER BY "scheduledAt" DESC LIMIT {_LOOK_BACK}) AS x WHERE "status" IN {_UNFINISHED} ORDER BY "id"
-"""
-            for id_ in c.execute(self._db.sql(text), (one.schedule.id,)).scalars():
+            latest = _LATEST.format(schedule="?")
+            text = f'SELECT "id" FROM ({latest}) AS x WHERE "status" IN {_UNFINISHED} ORDER BY "id"'
+            for id_ in c.execute(self._db.sql(text), (one.schedule.id, one.schedule.id)).scalars():
                 fired.stopped += self._controls.stop_within(c, id_, ends)
 
     def _count_runs(self, c: Connection, rows: list[_Execution]) -> None:

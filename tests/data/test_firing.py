@@ -208,6 +208,23 @@ def test_a_schedule_that_skips_runs_one_execution_at_a_time(database: Database, 
     ]  # fmt: skip
 
 
+def test_runs_that_somebody_started_hide_none_of_a_slot_and_are_seen_themselves(
+    database: Database, firing: Firing, graph_id: str
+) -> None:
+    schedule = make_schedule(graph_id, overlap_policy=OverlapPolicy.SKIP)
+    store(database, schedule)
+    target = firing.target(schedule)
+    for _ in range(101):
+        firing.run_now(schedule, target, "{}")
+    finish(database, "COMPLETED")
+    fire(database, schedule)
+    fire(database, schedule)
+    finish(database, "COMPLETED")
+    firing.run_now(schedule, target, "{}")
+    fire(database, schedule)
+    assert [row[0] for row in ledger(database)] == ["fired", "skipped", "skipped"]
+
+
 def test_a_schedule_that_buffers_one_has_one_waiting_at_most(database: Database, graph_id: str) -> None:
     schedule = make_schedule(graph_id, overlap_policy=OverlapPolicy.BUFFER_ONE)
     store(database, schedule)
