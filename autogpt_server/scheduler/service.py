@@ -29,7 +29,7 @@ from autogpt_server.scheduler.rpc_models import (
     NotificationJobArgs,
 )
 from autogpt_server.scheduler.scheduling import NewSchedule, Scheduling
-from autogpt_server.scheduler.stores import JobStore, Jobstores, MemoryStore, make_store
+from autogpt_server.scheduler.stores import AWAY, JobStore, Jobstores, MemoryStore, make_store
 from autogpt_server.scheduler.system_tasks import STORED_IDS, mend, register
 from autogpt_server.scheduler.task_scheduler import TaskScheduler
 from autogpt_server.scheduler.timers import Timers
@@ -109,6 +109,8 @@ class Scheduler(AppService):
         if not self._await_database():
             return
         self.scheduler = self._make_scheduler(self._database, self._turning)
+        if not self._register_tasks(self.scheduler):
+            return
         self._start_threads()
         # Returns when the service is to stop.
         self.scheduler.start()
@@ -260,9 +262,21 @@ class Scheduler(AppService):
         }
         scheduler = TaskScheduler(stores, Slots(database), self.stopping, turning, self.pulse.pause, self._probe)
         listen(scheduler)
-        if self.register_system_tasks:
-            register(scheduler, self.settings, execution)
         return scheduler
+
+    def _register_tasks(self, scheduler: TaskScheduler) -> bool:
+        """Add the system tasks as soon as the database lets it; returns whether that was before the stop."""
+        while self.register_system_tasks and self._tasks is not None:
+            try:
+                register(scheduler, self.settings, self._tasks)
+            except AWAY as error:
+                # It answered a moment ago.
+                log.warning("cannot start yet, trying again: %s", error)
+            else:
+                break
+            if self.stopping.wait(_RETRY_SECONDS) or not self._await_database():
+                return False
+        return True
 
     def _keep_tasks(self) -> None:
         """Give tasks jobs again whose rows somebody has deleted, or that would not run for years."""

@@ -14,15 +14,20 @@ from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.util import datetime_to_utc_timestamp, utc_timestamp_to_datetime
 from sqlalchemy import ColumnElement, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from autogpt_server.data.direct_url import direct_database_url
 from autogpt_server.data.job_engine import JobEngine
 from autogpt_server.data.job_tables import EXECUTION_JOBS, NOTIFICATION_JOBS
+from autogpt_server.errors import Unavailable
 from autogpt_server.scheduler.unpickling import NotRestorable, load_job_state
 from autogpt_server.settings import Settings
 
 log = logging.getLogger(__name__)
 
+#: What a store raises while its database is away.
+AWAY = (Unavailable, DBAPIError, NoConnection)
 #: How far back the run times of a job are worked out: after a jump of the clock there may be millions.
 _LOOK_BACK = timedelta(days=1)
 #: The end of the year 9999, in seconds since 1970: what lies behind it is no time.

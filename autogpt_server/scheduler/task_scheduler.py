@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from apscheduler.jobstores.base import BaseJobStore
 from apscheduler.schedulers.base import STATE_STOPPED
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 from autogpt_server.data.slots import Slots
+from autogpt_server.scheduler.stores import AWAY
 from autogpt_server.scheduler.task_executor import TaskExecutor
 from autogpt_server.scheduler.zones import parse_zone
 from autogpt_server.service.pulse import Part
@@ -51,6 +53,19 @@ class TaskScheduler(BlockingScheduler):
         for name, store in stores.items():
             self.add_jobstore(store, name)
         self._stopping, self._turning, self._pause, self._on_pause = stopping, turning, pause, on_pause
+
+    def start(self, *arguments: Any, **options: Any) -> None:
+        """Begin, as soon as the stores' database lets it, and return at the stop."""
+        while not self._stopping.is_set():
+            self._turning.turn()
+            try:
+                super().start(*arguments, **options)
+            except AWAY as error:
+                # What was begun is begun once more: jobs that were added replace themselves.
+                log.warning("cannot start yet, trying again: %s", error)
+                self._stopping.wait(_RETRY_SECONDS)
+            else:
+                return
 
     def _main_loop(self) -> None:
         due_at = 0.0

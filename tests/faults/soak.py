@@ -207,6 +207,7 @@ def kills(run: Run, url: str, seconds: float) -> None:
                 _resume(stopped)
         world.schedulers.start_again()
         _settle(world, owner)
+        _tell_logs(world)
 
 
 def _break_something(world: _World) -> None:
@@ -260,6 +261,7 @@ def outage(run: Run, url: str, seconds: float, go_away: Callable[[], contextlib.
         after = world.processes()
         if died := [name for pid, name in before.items() if pid not in after]:
             run.problems.append(f"processes died of the outage: {', '.join(died)}")
+        _tell_logs(world)
 
 
 @contextlib.contextmanager
@@ -301,7 +303,6 @@ def _settle(world: _World, owner: Owner) -> None:
         run.slots.update(dict(c.execute(_SLOTS).all()))
     if world.server.process.poll() is not None:
         run.problems.append("the server has ended")
-    _tell_logs(world)
 
 
 def _heal(run: Run, client: Load) -> None:

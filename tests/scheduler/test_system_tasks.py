@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from apscheduler.job import Job
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
+from sqlalchemy.exc import OperationalError
 
 from autogpt_server.data.database import Database
 from autogpt_server.data.job_tables import EXECUTION_JOBS, JobRow, put_jobs, read_jobs
@@ -22,7 +24,7 @@ from autogpt_server.scheduler import jobs
 from autogpt_server.scheduler.known_functions import CLEANUP_EXPIRED_FILES, REPORT_LATE_EXECUTIONS
 from autogpt_server.scheduler.listening import listen
 from autogpt_server.scheduler.parked import find_parked, remove_parked
-from autogpt_server.scheduler.stores import Jobstores, make_store
+from autogpt_server.scheduler.stores import JobStore, Jobstores, make_store
 from autogpt_server.scheduler.system_tasks import STORED_IDS, mend, register, system_tasks
 from autogpt_server.scheduler.task_executor import slot_owner
 from autogpt_server.scheduler.task_scheduler import TaskScheduler
@@ -164,6 +166,26 @@ def test_registering_again_neither_doubles_nor_postpones(settings: Settings, dat
     first = times()
     assert len(first) == 3
     assert times() == first
+
+
+def test_a_database_that_goes_away_in_the_middle_of_the_start_is_waited_for(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autogpt_server.scheduler.task_scheduler._RETRY_SECONDS", 0.01)
+    add_job, calls = JobStore.add_job, list[Job]()
+
+    def add(self: JobStore, job: Job) -> None:
+        calls.append(job)
+        if len(calls) == 2:
+            raise OperationalError("INSERT", {}, Exception("the database is gone"))
+        add_job(self, job)
+
+    monkeypatch.setattr(JobStore, "add_job", add)
+    running = Running(settings, database)
+    register(running.scheduler, settings, running.store)
+    with running, database.read() as c:
+        assert read_jobs(database, c, STORED_IDS).keys() == set(STORED_IDS)
+    assert len(calls) == len(STORED_IDS) + 2
 
 
 def test_a_row_that_was_tampered_with_stays_until_somebody_deletes_it(settings: Settings, database: Database) -> None:
