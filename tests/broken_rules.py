@@ -451,27 +451,27 @@ BROKEN_RULES = (
     ),
     BrokenRule(
         "firing: a schedule that skips has one execution at a time",
-        "autogpt_server/data/firing.py", "_keep_first(plan, 0 if waiting or running else 1, ", "_keep_first(plan, 1, ",
-        (_FIRING,),
+        "autogpt_server/data/firing_rules.py",
+        "plan.keep_first(0 if waiting or running else 1, ", "plan.keep_first(1, ", (_FIRING,),
     ),
     BrokenRule(
         "firing: a schedule that buffers has one waiting at most",
-        "autogpt_server/data/firing.py",
+        "autogpt_server/data/firing_rules.py",
         "room = (0 if waiting else 1) if running else max(0, 2 - waiting)", "room = 1", (_FIRING,),
     ),
     BrokenRule(
         "firing: what waits behind a running one is held back by its lane",
-        "autogpt_server/data/firing.py",
+        "autogpt_server/data/scheduled_executions.py",
         "in (OverlapPolicy.BUFFER_ONE, OverlapPolicy.CANCEL_RUNNING)", "in (OverlapPolicy.CANCEL_RUNNING,)", (_FIRING,),
     ),
     BrokenRule(
         "firing: a schedule that cancels fires the latest of what is due",
-        "autogpt_server/data/firing.py", '_keep_last(plan, "a later one is due as well")', "pass", (_FIRING,),
+        "autogpt_server/data/firing_rules.py", 'plan.keep_last("a later one is due as well")', "pass", (_FIRING,),
     ),
     BrokenRule(
         "firing: a schedule that cancels stops what runs",
         "autogpt_server/data/firing.py",
-        "            self._cancel_running(c, rows, fired, ends)\n", "", (_FIRING,),
+        "            fired.stopped += self._rules.cancel_running(c, rows, ends)\n", "", (_FIRING,),
     ),
     BrokenRule(
         "firing: the latest missed slot is made up for only where none is due in time",

@@ -127,7 +127,7 @@ class Database:
                     driver_connection.autocommit = False
 
     @contextmanager
-    def write(self, *, durable: bool = True) -> Generator[Connection]:
+    def write(self, *, durable: bool = True, seconds: float | None = None) -> Generator[Connection]:
         """Lend a connection inside a transaction: committed at the end of the ``with`` block, undone by an error.
 
         On SQLite writers of all processes take turns, so keep the block short.
@@ -135,6 +135,8 @@ class Database:
         Args:
             durable: Whether the commit waits for the disk.  Where it does not, a loss of power may undo it, together
                 with everything after it; the next durable commit makes it so, too.  No crash of a process undoes it.
+            seconds: How long to wait for other writers of a SQLite database, instead of ``LOCK_SECONDS``: for whoever
+                has something better to do than to wait.
 
         Raises:
             Unavailable: The database is away, or was locked for too long.  When it went away during the commit,
@@ -142,10 +144,10 @@ class Database:
         """
         self._check_process()
         try:
-            with self._transaction(durable) as connection:
+            with self._transaction(durable, seconds) as connection:
                 yield connection
         except Unavailable as error:
-            if not is_deadlock(error):
+            if seconds is None and not is_deadlock(error):
                 self.write_error = str(error)
                 counting.add(WRITE_FAILURES, 1)
             raise

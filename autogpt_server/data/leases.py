@@ -27,6 +27,8 @@ from autogpt_server.telemetry.measures import RESCUED
 
 #: Attempts after which an execution whose processes keep dying, unmarked, is no longer thought innocent.
 _MANY_ATTEMPTS = 5
+#: Seconds that an observer waits for the writers of a SQLite database: it is who kills one of them that stands still.
+_OBSERVER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class Leases:
             if c.execute(look).first() is None:
                 return 0
         ends = Ends()
-        with self._db.write() as c:
+        with self._db.write(seconds=_OBSERVER_SECONDS) as c:
             requeued = release(self._db, c, ends, orphaned)
         ends.count()
         return requeued
@@ -177,12 +179,15 @@ class Leases:
 
         A process may also die of something that nobody marked.  What was taken over so often that chance is no
         explanation any more is then sent to run alone, too.
+
+        Raises:
+            Unavailable: The database is away, or others have written for some seconds; to be tried again.
         """
         by_execution: dict[str, list[Suspect]] = {}
         for suspect in suspects:
             by_execution.setdefault(suspect.execution_id, []).append(suspect)
         ends = Ends()
-        with self._db.write() as c:
+        with self._db.write(seconds=_OBSERVER_SECONDS) as c:
             fenced = c.execute(
                 self._db.sql('UPDATE "Executor" SET "epoch" = "epoch" + 1 WHERE "id" = ? AND "epoch" = ?'),
                 (lease.id, lease.epoch),

@@ -7,7 +7,9 @@ from datetime import datetime
 from itertools import islice
 
 from autogpt_server.data.database import Database
-from autogpt_server.data.firing import Firing, Target, planned
+from autogpt_server.data.firing import Firing
+from autogpt_server.data.firing_plans import planned
+from autogpt_server.data.firing_targets import Target
 from autogpt_server.data.graph_versions import load_version
 from autogpt_server.data.queue import inputs_text
 from autogpt_server.data.schedules import Schedules

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from autogpt_server.data.firing import Plan, planned
+from autogpt_server.data.firing_plans import Plan, planned
 from autogpt_server.data.queue import inputs_text
 from autogpt_server.model import clock
 from autogpt_server.model.schedule import MisfirePolicy, Schedule, Slot, SlotOutcome

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from autogpt_server.data.database import Database
-from autogpt_server.data.firing import Firing, Plan
+from autogpt_server.data.firing import Firing
+from autogpt_server.data.firing_plans import Plan
 from autogpt_server.data.schedules import Schedules
 from autogpt_server.errors import InvalidError
 from autogpt_server.model import clock

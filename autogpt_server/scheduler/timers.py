@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from autogpt_server.data.database import Database
-from autogpt_server.data.firing import MANY_SLOTS, MAX_BATCH, Fired, Firing, Plan
+from autogpt_server.data.firing import MANY_SLOTS, MAX_BATCH, Fired, Firing
+from autogpt_server.data.firing_plans import Plan
 from autogpt_server.data.graph_versions import load_version
 from autogpt_server.data.job_tables import JobRow
 from autogpt_server.data.schedules import Schedules

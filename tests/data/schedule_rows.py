@@ -7,7 +7,7 @@ from typing import Any
 
 from autogpt_server.blocks.registry import load_registry
 from autogpt_server.data.database import Database
-from autogpt_server.data.firing import Plan, planned
+from autogpt_server.data.firing_plans import Plan, planned
 from autogpt_server.data.job_tables import JobRow
 from autogpt_server.data.schedules import Schedules
 from autogpt_server.model.ids import DEFAULT_USER_ID, new_id

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from autogpt_server.data.database import Database
-from autogpt_server.data.firing import MANY_SLOTS, Firing, Plan
+from autogpt_server.data.firing import MANY_SLOTS, Firing
+from autogpt_server.data.firing_plans import Plan
 from autogpt_server.data.schedules import Schedules
 from autogpt_server.events.nudge import Nudger
 from autogpt_server.model import clock

@@ -8,6 +8,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -278,6 +279,23 @@ def test_an_executor_stands_still(victim: Victim, point: str) -> None:
         answer = victim.load.http.post(f"/graphs/{graph_id}/execute", json={}, timeout=load.PATIENCE)
         assert answer.status_code == 202, answer.text
     (pid,) = victim.wait_until_taken(point)
+    victim.check()
+    wait_until_gone(pid)
+
+
+def test_an_executor_stands_still_with_the_lock_while_another_one_dies(victim: Victim) -> None:
+    """Giving back what the dead one ran waits for the lock, and must not keep the other from being killed."""
+    victim.arm("record.written", "stop")
+    with ThreadPoolExecutor() as pool:
+        waiting = [
+            # Sooner than a writer gives up waiting for another one.
+            pool.submit(victim.load.http.post, f"/graphs/{graph_id}/execute", json={}, timeout=25)
+            for graph_id in (victim.chain, victim.stream, victim.calling)
+        ]
+        (pid,) = victim.wait_until_taken("record.written")
+        executors = [one for one in processes(victim.server.data_dir) if one.name() == "autogpt: Executor"]
+        next(one for one in executors if one.pid != pid).kill()
+        assert [one.result().status_code for one in waiting] == [202, 202, 202]
     victim.check()
     wait_until_gone(pid)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autogpt_server.data.firing import Plan
+from autogpt_server.data.firing_plans import Plan
 from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, Schedule
 from autogpt_server.scheduler.planning import BEYOND_LIMIT, MISSED, SUPERSEDED, plan
 from autogpt_server.scheduler.timetable import due_at, timetable_of
