@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from autogpt_server.data import migrations
+from autogpt_server.data.migration_log import open_log
 from autogpt_server.data.migrations import migrate
-from autogpt_server.data.urls import parse_database_url
+from autogpt_server.data.urls import DatabaseUrl, parse_database_url
 from autogpt_server.settings import Settings
 
 DEFAULTS: dict[str, Any] = {
@@ -142,8 +144,11 @@ def test_relative_database_files_start_at_the_data_folder(monkeypatch: pytest.Mo
 
 
 def test_migrations_take_the_direct_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("DATABASE_URL", "file:pooled.db")
-    monkeypatch.setenv("DIRECT_URL", "file:direct.db")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "pooled").symlink_to(".")
+    monkeypatch.setenv("DATABASE_URL", "file:pooled/one.db")
+    monkeypatch.setenv("DIRECT_URL", "file:one.db")
+    taken: list[DatabaseUrl] = []
+    monkeypatch.setattr(migrations, "open_log", lambda url: (taken.append(url), open_log(url))[1])
     migrate(Settings())
-    assert (tmp_path / "data" / "direct.db").exists()
-    assert not (tmp_path / "data" / "pooled.db").exists()
+    assert [url.path for url in taken] == [tmp_path / "data" / "one.db"]
