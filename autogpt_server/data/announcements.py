@@ -61,6 +61,5 @@ class Announcements:
                 self._stopping.wait(_LOOK_SECONDS)
 
     def _connect(self, psycopg: Any) -> Any:
-        path = self._url.search_path
-        options: dict[str, Any] = {} if path is None else {"options": f"-c search_path={path}"}
-        return psycopg.connect(self._url.libpq, autocommit=True, connect_timeout=_CONNECT_SECONDS, **options)
+        arguments = self._url.schema_arguments
+        return psycopg.connect(self._url.libpq, autocommit=True, connect_timeout=_CONNECT_SECONDS, **arguments)

@@ -70,11 +70,11 @@ def _compare(direct: DatabaseUrl, usual: DatabaseUrl) -> None:
 def _transaction(url: DatabaseUrl, setting: str) -> Generator[Any]:
     import psycopg  # a SQLite server never pays for it
 
-    options: dict[str, Any] = {} if url.search_path is None else {"options": f"-c search_path={url.search_path}"}
+    arguments = url.schema_arguments
     if not url.prepared:
-        options["prepare_threshold"] = None
+        arguments["prepare_threshold"] = None
     try:
-        with psycopg.connect(url.libpq, connect_timeout=_CONNECT_SECONDS, **options) as connection:
+        with psycopg.connect(url.libpq, connect_timeout=_CONNECT_SECONDS, **arguments) as connection:
             yield connection
     except psycopg.OperationalError as error:
         raise Unavailable(f"the database of {setting} does not answer: {error}") from error

@@ -154,9 +154,8 @@ class PostgresqlLog:
         import psycopg  # a SQLite server never pays for it
 
         self._schema = url.quoted_schema
-        options: dict[str, Any] = {} if self._schema is None else {"options": f"-c search_path={url.search_path}"}
         try:
-            self._connection = psycopg.connect(url.libpq, autocommit=True, connect_timeout=10, **options)
+            self._connection = psycopg.connect(url.libpq, autocommit=True, connect_timeout=10, **url.schema_arguments)
         except psycopg.OperationalError as error:
             raise Unavailable(f"the database does not answer: {error}") from error
 

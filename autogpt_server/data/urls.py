@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from autogpt_server.errors import InvalidError, Problem
@@ -49,6 +49,12 @@ class DatabaseUrl:
         """The schema as an ``options`` parameter of a connection takes it; None where the default finds it."""
         quoted = self.quoted_schema
         return None if quoted is None else quoted.replace("\\", "\\\\").replace(" ", "\\ ")
+
+    @property
+    def schema_arguments(self) -> dict[str, Any]:
+        """Arguments for psycopg, beside ``libpq``, that lead a connection to the schema."""
+        path = self.search_path
+        return {} if path is None else {"options": f"-c search_path={path}"}
 
 
 def parse_database_url(text: str, data_dir: Path) -> DatabaseUrl:

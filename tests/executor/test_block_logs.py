@@ -123,7 +123,7 @@ class TestRouting:
             sys.stdout.writelines(["a\n", "b\n"])
             sys.stdout.flush()
             sys.stdout.close()
-            logging.getLogger("some.library").warning("careful, %s", "now")
+            logging.getLogger("some.module").warning("careful, %s", "now")
             logging.getLogger("autogpt_server.blocks.files").error("ours")
             logging.getLogger("autogpt_server.executor.worker").error("not a block's")
 

@@ -44,13 +44,19 @@ async def test_what_is_yielded_goes_on_while_the_node_runs_and_only_once(running
     assert running.node(execution_id, "numbers").output_data == tuple(("value", i) for i in range(4))
 
 
-async def test_a_rerun_leaves_out_what_was_streamed(bench: Bench) -> None:
+async def streamed_and_given_back(bench: Bench) -> str:
+    """Let an execution stream two values, then give back what its executor runs, as if that had died."""
     execution_id = await bench.submit(bench.store(NODES, LINKS))
     lease: list[Any] = []
     first = asyncio.create_task(bench.worker().run(lease.append))
     await bench.until(lambda: len(consumed(bench, execution_id)) == 2)
     Leases(bench.database).rescue(lease[0], [], max_deaths=3, reason="test")
     await asyncio.wait_for(first, 20)
+    return execution_id
+
+
+async def test_a_rerun_leaves_out_what_was_streamed(bench: Bench) -> None:
+    execution_id = await streamed_and_given_back(bench)
     open_gate(bench)
 
     worker = bench.worker(drain_seconds=0)
@@ -64,12 +70,7 @@ async def test_a_rerun_leaves_out_what_was_streamed(bench: Bench) -> None:
 
 
 async def test_a_stop_after_its_executor_died_keeps_what_was_streamed(bench: Bench) -> None:
-    execution_id = await bench.submit(bench.store(NODES, LINKS))
-    lease: list[Any] = []
-    first = asyncio.create_task(bench.worker().run(lease.append))
-    await bench.until(lambda: len(consumed(bench, execution_id)) == 2)
-    Leases(bench.database).rescue(lease[0], [], max_deaths=3, reason="test")
-    await asyncio.wait_for(first, 20)
+    execution_id = await streamed_and_given_back(bench)
     await bench.submitter.stop(DEFAULT_USER_ID, execution_id)
     assert (await bench.ended(execution_id)).status is ExecutionStatus.TERMINATED
     assert bench.node(execution_id, "numbers").output_data == (("value", 0), ("value", 1))

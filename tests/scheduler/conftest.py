@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
 from autogpt_server.data.database import Database
 from tests.make_settings import make_settings
+from tests.migrated_database import migrated_database
 from tests.scheduler.scheduler_process import Service
 
 
@@ -17,14 +16,8 @@ from tests.scheduler.scheduler_process import Service
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One scheduler on each kind of database, for all tests that neither start nor stop one."""
     folder = tmp_path_factory.mktemp("shared")
-    with ExitStack() as stack:
-        if request.param == "sqlite":
-            shutil.copyfile(request.getfixturevalue("sqlite_template"), folder / "database.db")
-            url = "file:database.db"
-        else:
-            template = request.getfixturevalue("postgresql_template")
-            url = stack.enter_context(request.getfixturevalue("postgres_server").database(template=template))
-        yield stack.enter_context(Service(make_settings(folder, url)))
+    with migrated_database(request, folder) as url, Service(make_settings(folder, url)) as service:
+        yield service
 
 
 @pytest.fixture

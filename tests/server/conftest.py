@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +23,7 @@ from autogpt_server.server.services import Services
 from autogpt_server.service.http_server import http_config
 from autogpt_server.settings import Settings
 from tests.make_graph import graph_json, make_graph
+from tests.migrated_database import migrated_database
 from tests.odd_blocks import ALL
 
 Nodes = dict[str, tuple[str, dict[str, Any]]]
@@ -97,16 +96,10 @@ class Api:
 def server_settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of a running engine on a migrated database of each kind, which all tests of the server share."""
     folder = tmp_path_factory.mktemp("server")
-    with ExitStack() as stack:
-        if request.param == "sqlite":
-            shutil.copyfile(request.getfixturevalue("sqlite_template"), folder / "database.db")
-            url = "file:database.db"
-        else:
-            template = request.getfixturevalue("postgresql_template")
-            url = stack.enter_context(request.getfixturevalue("postgres_server").database(template=template))
+    with migrated_database(request, folder) as url:
         settings = settings_for(folder, url, blocks=ALL)
-        stack.enter_context(running_engine(settings))
-        yield settings
+        with running_engine(settings):
+            yield settings
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
