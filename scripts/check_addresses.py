@@ -13,10 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Hosts and paths that package indexes have.
-INDEX = re.compile(
-    r"https?://(?:[\w.:@-]*(?:pypi|pythonhosted|npmjs|registry)[\w.:-]*|[^\s\"'<>]*/simple\b)", re.IGNORECASE
-)
+#: Words in the hosts of package indexes, and a path that they have.
+_HOSTS, _PATH = "|".join(("pypi", "pythonhosted", "npmjs", "registry")), "simple"
+INDEX = re.compile(rf"https?://(?:[\w.:@-]*(?:{_HOSTS})[\w.:-]*|[^\s\"'<>]*/{_PATH}\b)", re.IGNORECASE)
 #: Files made by tools that would note where they took a package from.
 LOCKS = {
     "package-lock.json": re.compile(r"\"resolved\"|git\+"),
