@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, QueuePool, create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from autogpt_server.data import sqlite
@@ -194,10 +195,15 @@ class Database:
             if not self._is_outage(error):
                 raise
             raise Unavailable(f"the database does not answer: {error}") from error
+        except DBAPIError as error:
+            # Of the questions that SQLAlchemy asks on an engine's first connection.
+            if error.orig is None or not self._is_outage(error.orig):
+                raise
+            raise Unavailable(f"the database does not answer: {error.orig}") from error.orig
         except PoolTimeout as error:
             raise Unavailable("all connections to the database are in use") from error
 
-    def _is_outage(self, error: Exception) -> bool:
+    def _is_outage(self, error: BaseException) -> bool:
         code: int | None = getattr(error, "sqlite_errorcode", None)
         if code is None:
             is_kind = isinstance(error, self.driver.OperationalError | self.driver.InterfaceError)

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -308,6 +310,27 @@ def test_a_server_that_is_not_there_is_an_outage(tmp_path: Path):
         with database.read():
             pass
     assert "secret" not in str(gone.value)
+
+
+def test_a_server_that_goes_while_it_is_first_asked_is_an_outage(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as threads:
+        threads.submit(_accept_then_hang_up, listener)
+        port = listener.getsockname()[1]
+        url = f"postgresql://somebody@127.0.0.1:{port}/any?sslmode=disable&gssencmode=disable"
+        database = Database(parse_database_url(url, tmp_path))
+        with pytest.raises(Unavailable, match="does not answer"), database.read():
+            pass
+        database.close()
+
+
+def _accept_then_hang_up(listener: socket.socket) -> None:
+    """Be a PostgreSQL server as far as the end of the greeting, and go at the first question."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(4096)
+        # "Authenticated", and "ready for a question".
+        connection.sendall(b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I")
+        connection.recv(4096)
 
 
 def test_a_schema_keeps_two_servers_apart(tmp_path: Path, postgres_server: PostgresServer):

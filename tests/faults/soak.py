@@ -320,7 +320,7 @@ def _tell_logs(world: _World) -> None:
     if world.run.problems:
         for text in ((world.folder / "server.log").read_text(), world.schedulers.log()):
             for line in [line for line in text.splitlines() if '"level": "info"' not in line][-40:]:
-                world.run.say(f"log {line[:300]}")
+                world.run.say(f"log {line[:2_000]}" if '"exception"' in line else f"log {line[:300]}")
 
 
 def _environment(folder: Path, url: str) -> dict[str, str]:
