@@ -21,7 +21,7 @@ PROCESSES = (
     ProcessSpec("autogpt_server.data.query_engine:QueryEngine", after=("migrate",)),
     # Stopped after the executors, so that clients see how what still runs ends; it refuses new work meanwhile.
     ProcessSpec("autogpt_server.server.agent_server:AgentServer", after=("QueryEngine",), is_told_early=True),
-    ProcessSpec("autogpt_server.scheduler.service:Scheduler", after=("migrate",)),
+    ProcessSpec("autogpt_server.compose.scheduler:Scheduler", after=("migrate",)),
     # Its own limit grows with the setting for draining, and is kept by itself.
     ProcessSpec("autogpt_server.executor.manager:ExecutionManager", after=("QueryEngine",), stop_within=3600),
 )
@@ -35,7 +35,7 @@ PRELOAD = (
     "autogpt_server.data.migrations",
     "autogpt_server.data.query_engine",
     "autogpt_server.executor.manager",
-    "autogpt_server.scheduler.service",
+    "autogpt_server.compose.scheduler",
     "autogpt_server.server.agent_server",
 )
 

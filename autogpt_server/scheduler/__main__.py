@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 
+from autogpt_server.compose.scheduler import Scheduler
 from autogpt_server.data.migrations import migrate
 from autogpt_server.errors import Unavailable
-from autogpt_server.scheduler.service import Scheduler
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -87,7 +87,13 @@ class Scheduler(AppService):
         """Connections of each job store that is kept in a table."""
         return (settings or Settings()).scheduler_db_pool_size
 
+    def ports(self) -> Mapping[str, jobs.Task]:
+        """Tell what the system tasks do, by the names that ``jobs.bind`` takes.  Called in the scheduler's process."""
+        return {}
+
     async def startup(self) -> None:
+        for name, task in self.ports().items():
+            jobs.bind(name, task)
         run_folder = open_run_folder(self.settings)
         self._database = Database.from_settings(self.settings)
         self._nudger = Nudger(run_folder)

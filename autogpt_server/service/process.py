@@ -276,11 +276,23 @@ def _live(process: AppProcess, silent: bool) -> None:
         except Exception as error:
             # The end of the line: nobody above could answer.
             lifeline.end()
-            code = _report(process.name, error, process._is_ready)  # pyright: ignore[reportPrivateUsage]
+            code = _stop_inside(error)
+            if code is None:
+                code = _report(process.name, error, process._is_ready)  # pyright: ignore[reportPrivateUsage]
         finally:
             code = _clean_up(process) or code
     if code:
         raise SystemExit(code)
+
+
+def _stop_inside(error: BaseException) -> int | str | None:
+    """Return the exit code of the stop that a signal raised, where that made something fail that it interrupted."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, SystemExit):
+            return inner.code
+        inner = inner.__context__
+    return None
 
 
 def _configure_logs(process: AppProcess) -> None:

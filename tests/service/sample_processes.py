@@ -40,6 +40,16 @@ class Sleeper(AppProcess):
         say(f"cleanup {self.name}")
 
 
+class TripsOverTheStop(Sleeper):
+    """As a library does whose clean-up fails where a signal interrupted it."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            raise ValueError("cannot be changed now")
+
+
 class First(Sleeper): ...
 
 

@@ -20,6 +20,7 @@ from sample_processes import (
     Sleeper,
     Starter,
     Stubborn,
+    TripsOverTheStop,
 )
 from supervised import LIMIT, all_gone
 
@@ -60,6 +61,12 @@ def test_start_returns_the_process_id_at_once_and_stop_the_exit_code():
     pid = process.start(background=True)
     assert process.wait_ready()["pid"] == pid
     assert process.stop() == 0
+
+
+def test_what_fails_because_the_stop_interrupted_it_makes_no_failure_of_the_stop():
+    with TripsOverTheStop() as process:
+        process.wait_ready()
+    assert process.child.exit_code == 0
 
 
 def test_starting_twice_is_refused():
