@@ -72,6 +72,15 @@ class ParkedJobNotFound(NotFoundError):
         return f"No job row {self.job_id} is parked."
 
 
+class TaskNotFound(NotFoundError):
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id)
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        return f"System task {self.task_id} not found."
+
+
 class BlockNotFound(NotFoundError):
     def __init__(self, block: str) -> None:
         super().__init__(block)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -122,6 +122,23 @@ class Settings(BaseSettings):
             "AUTOGPT_EXECUTION_LATE_NOTIFICATION_THRESHOLD_SECS", "EXECUTION_LATE_NOTIFICATION_THRESHOLD_SECS"
         ),
     )
+    #: Seconds for which executions are looked at that may be late.
+    execution_late_notification_checkrange_secs: Count = Field(
+        default=3600,
+        validate_default=True,
+        validation_alias=_names(
+            "AUTOGPT_EXECUTION_LATE_NOTIFICATION_CHECKRANGE_SECS", "EXECUTION_LATE_NOTIFICATION_CHECKRANGE_SECS"
+        ),
+    )
+    #: Share of a block's node executions that may fail within a day before that is reported.
+    block_error_rate_threshold: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, validation_alias=_names("AUTOGPT_BLOCK_ERROR_RATE_THRESHOLD", "BLOCK_ERROR_RATE_THRESHOLD")
+    )
+    #: Blocks that are named in the report where none fails too often.
+    block_error_include_top_blocks: Annotated[int, Field(ge=0)] = Field(
+        default=3,
+        validation_alias=_names("AUTOGPT_BLOCK_ERROR_INCLUDE_TOP_BLOCKS", "BLOCK_ERROR_INCLUDE_TOP_BLOCKS"),
+    )
     #: Seconds between two looks at the error rates of blocks.
     block_error_rate_check_interval_secs: Count = Field(
         default=86_400,
@@ -179,6 +196,15 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
+
+    @field_validator("execution_late_notification_checkrange_secs")
+    @classmethod
+    def _beyond_threshold(cls, seconds: int, info: ValidationInfo) -> int:
+        threshold: int = info.data.get("execution_late_notification_threshold_secs", 0)
+        if seconds <= threshold:
+            name = "execution_late_notification_threshold_secs"
+            raise ValueError(f"{seconds} s is not longer than {name} ({threshold} s): nothing would ever be late")
+        return seconds
 
     @field_validator("allowed_networks")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from autogpt_server.cli import block, doctor, execution, graph, migrate, run, schedule
+from autogpt_server.cli import alerts, block, doctor, execution, graph, migrate, run, schedule, task, why
 from autogpt_server.errors import ConflictError, InvalidError, NotFoundError, ServerError
 
 app = typer.Typer(
@@ -27,6 +27,9 @@ app.add_typer(execution.app, name="execution")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(block.app, name="blocks")
 app.add_typer(migrate.app, name="migrate")
+app.command("why")(why.why)
+app.command("alerts")(alerts.list_alerts)
+app.add_typer(task.app, name="task")
 app.command("doctor")(doctor.doctor)
 
 

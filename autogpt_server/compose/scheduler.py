@@ -4,12 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from autogpt_server.data.database import Database
+from autogpt_server.monitoring.block_errors import report_block_error_rates
+from autogpt_server.monitoring.drift import NO_DRIFT, report_drift
+from autogpt_server.monitoring.late_executions import report_late_executions
 from autogpt_server.scheduler import service
 from autogpt_server.scheduler.jobs import Task
+from autogpt_server.settings import Settings
 
 
 class Scheduler(service.Scheduler):
     """The scheduler, and in ``ports`` the rooms that it does not know."""
 
-    def ports(self) -> Mapping[str, Task]:
-        return {}
+    def ports(self, database: Database) -> Mapping[str, Task]:
+        return make_ports(self.settings, database)
+
+
+def make_ports(settings: Settings, database: Database) -> Mapping[str, Task]:
+    """Say what the system tasks do, by the names that ``jobs.bind`` takes."""
+
+    def late_executions() -> str:
+        report = report_late_executions(settings, database)
+        drift = report_drift(database)
+        return report if drift == NO_DRIFT else f"{report}\n{drift}"
+
+    return {
+        "report_late_executions": late_executions,
+        "report_block_error_rates": lambda: report_block_error_rates(settings, database),
+    }

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
+from autogpt_server.model import clock
 
 #: Of the schedules of graphs, and of batches of notifications.
 EXECUTION_JOBS, NOTIFICATION_JOBS = "apscheduler_jobs", "apscheduler_jobs_batched_notifications"
@@ -69,6 +70,13 @@ def remove_jobs(db: Database, c: Connection, ids: Sequence[str]) -> None:
         c.execute(
             db.sql(f"DELETE FROM apscheduler_jobs WHERE id {db.among}"), (db.to_list(ids[start : start + _MANY]),)
         )
+
+
+def next_run_of(db: Database, c: Connection, job_id: str) -> datetime | None:
+    """Tell when a job of the execution store is due next; None where it is paused, or not there."""
+    text = "SELECT next_run_time FROM apscheduler_jobs WHERE id = ?"
+    row = c.execute(db.sql(text), (job_id,)).first()
+    return None if row is None or row[0] is None else clock.from_ms(int(row[0] * 1000))
 
 
 def read_jobs(db: Database, c: Connection, ids: Sequence[str]) -> dict[str, bytes]:

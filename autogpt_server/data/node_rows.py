@@ -31,6 +31,8 @@ class NodeRow:
     #: Runs by the node's retry policy, this one included, over all attempts.
     tries: int = 1
     logs: str | None = None
+    #: Name of its block, for the counts of ends; of a row that is no end, nothing.
+    block: str = ""
 
 
 _COLUMNS = (

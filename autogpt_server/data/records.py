@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from autogpt_server.data.block_counts import BlockCounts
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.data.drafts import Draft, DraftEnd
@@ -56,6 +57,8 @@ class Record:
     outputs: list[OutputRow] = field(default_factory=list[OutputRow])
     #: Node executions that the commit found RUNNING when the execution ended, and ended with it; filled in by it.
     left_running: Ends | None = None
+    #: A transaction has written it before, and perhaps nobody heard that it was committed.
+    is_repeated: bool = False
 
     def end_as_stopped(self) -> None:
         """Where it fails although it was asked to stop, let it end as what was asked for.
@@ -153,6 +156,7 @@ def recorder(
             revisions.append(revision)
             if revision is not None:
                 writing.add(record, revision)
+                writing.count(connection, record)
         if tell_draft is not None:
             tell_draft(writing.draft(records, stored))
         writing.write(connection)
@@ -175,6 +179,7 @@ class _Writing:
         self._rows: dict[str, Columns] = {}
         self._outputs: list[tuple[Any, ...]] = []
         self._unfinished: list[tuple[Record, Ending, int]] = []
+        self._counts = BlockCounts(lease.id)
         self.ends: list[tuple[Any, ...]] = []
 
     def add(self, record: Record, revision: int) -> None:
@@ -201,6 +206,15 @@ class _Writing:
                 )
             )
 
+    def count(self, c: Connection, record: Record) -> None:
+        """Count the ends of nodes in it for the hour's counts, each once."""
+        if record.is_repeated:
+            self._counts.add_new(self._db, c, record.nodes)
+            return
+        record.is_repeated = True
+        for node in record.nodes:
+            self._counts.add(node)
+
     def draft(self, records: list[Record], stored: dict[str, _Stored]) -> Draft | None:
         """Give what is written if it is of one execution, and its rows hold all that a reader needs to know."""
         if len(records) != 1 or records[0].outputs or self._unfinished or not (self.ends or self._touches):
@@ -218,6 +232,7 @@ class _Writing:
         else:
             self._move_each(c)
         write_node_rows(self._db, c, list(self._rows.values()))
+        self._counts.write(self._db, c)
         if self._outputs:
             c.execute(self._db.sql(_OUTPUT), self._outputs)
         for record, end, revision in self._unfinished:

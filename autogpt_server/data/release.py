@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from autogpt_server.data.block_counts import BlockCounts
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.data.ends import Ends
@@ -76,10 +77,13 @@ def end_running_nodes(
     streamed = _streamed(db, c, execution_id, ids)
     now = db.to_column(clock.now())
     rows: list[tuple[Any, ...]] = []
+    failed: list[str] = []
     for i, node in enumerate(ids, start=1):
         is_blamed = blamed is None or node in blamed
         how = (status, error) if is_blamed else (ExecutionStatus.TERMINATED, None)
         ends.nodes[how[0].value] += 1
+        if how[0] is ExecutionStatus.FAILED:
+            failed.append(node)
         rows.append((last + i, *how, streamed.get(node), revision, now, node))
     if rows:
         c.execute(
@@ -89,6 +93,9 @@ def end_running_nodes(
             ),
             rows,
         )
+    counts = BlockCounts()
+    counts.add_failures(db, c, failed)
+    counts.write(db, c)
 
 
 def _streamed(db: Database, c: Connection, execution_id: str, ids: Sequence[str]) -> dict[str, str]:

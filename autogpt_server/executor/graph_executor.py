@@ -381,6 +381,7 @@ class GraphExecutor:
             wiring.deliver(end)
         row.status, row.sequence, row.error = end.status.value, end.sequence, end.error
         row.outputs, row.logs, row.ended_ms = dumps(end.outputs), context.logs(), now_ms()
+        row.block = node.block.name
         self._pending.append(row)
 
     def _row(self, node: ReadyNode) -> NodeRow:

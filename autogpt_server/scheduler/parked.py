@@ -112,3 +112,10 @@ def _reason(read: Callable[[StrayJob], object], job: StrayJob) -> str | None:
 def _load(job: StrayJob) -> None:
     if (held := load_job_state(job.state)["id"]) != job.id:
         raise NotRestorable(f"its pickle is that of job {held[:200]!r}")
+
+
+def parked_reason(database: Database, schedule_id: str) -> str | None:
+    """Tell why the job row of a schedule cannot be restored; None where it can be, or there is none."""
+    strays = StrayJobs(database)
+    job, read = strays.find(EXECUTION_JOBS, schedule_id), _reader(strays, EXECUTION_JOBS, schedule_id)
+    return None if job is None or read is None else _reason(read, job)

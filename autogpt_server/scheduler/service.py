@@ -16,6 +16,7 @@ from autogpt_server.data.announcements import Announcements
 from autogpt_server.data.database import Database
 from autogpt_server.data.direct_url import direct_database_url
 from autogpt_server.data.slots import Slots
+from autogpt_server.data.task_runs import TaskRuns
 from autogpt_server.errors import InvalidError, Problem, Unavailable
 from autogpt_server.events.nudge import Nudger, NudgeReceiver, Topic
 from autogpt_server.model.schedule import Schedule
@@ -31,6 +32,7 @@ from autogpt_server.scheduler.rpc_models import (
 from autogpt_server.scheduler.scheduling import NewSchedule, Scheduling
 from autogpt_server.scheduler.stores import AWAY, JobStore, Jobstores, MemoryStore, make_store
 from autogpt_server.scheduler.system_tasks import STORED_IDS, mend, register
+from autogpt_server.scheduler.task_ledger import on_request, recorded
 from autogpt_server.scheduler.task_scheduler import TaskScheduler
 from autogpt_server.scheduler.timers import Timers
 from autogpt_server.service.pulse import Part
@@ -87,15 +89,15 @@ class Scheduler(AppService):
         """Connections of each job store that is kept in a table."""
         return (settings or Settings()).scheduler_db_pool_size
 
-    def ports(self) -> Mapping[str, jobs.Task]:
+    def ports(self, database: Database) -> Mapping[str, jobs.Task]:
         """Tell what the system tasks do, by the names that ``jobs.bind`` takes.  Called in the scheduler's process."""
         return {}
 
     async def startup(self) -> None:
-        for name, task in self.ports().items():
-            jobs.bind(name, task)
         run_folder = open_run_folder(self.settings)
         self._database = Database.from_settings(self.settings)
+        for name, task in self.ports(self._database).items():
+            jobs.bind(name, recorded(name, task, TaskRuns(self._database)))
         self._nudger = Nudger(run_folder)
         self._timers = Timers(self._database, self._nudger, _GRACE)
         self._scheduling = Scheduling(self._database, self._announce)
@@ -227,27 +229,32 @@ class Scheduler(AppService):
                 for each in error.errors(include_input=False)
             ]
             raise InvalidError("The batches cannot be processed.", problems) from error
-        jobs.process_existing_batches(**kwargs)
+        with on_request():
+            jobs.process_existing_batches(**kwargs)
 
     @expose
     def execute_process_weekly_summary(self) -> None:
         """Queue the weekly summaries now."""
-        jobs.process_weekly_summary()
+        with on_request():
+            jobs.process_weekly_summary()
 
     @expose
     def execute_report_late_executions(self) -> str:
         """Report executions that have been waiting for too long now; returns the report."""
-        return jobs.report_late_executions() or ""
+        with on_request():
+            return jobs.report_late_executions() or ""
 
     @expose
     def execute_report_block_error_rates(self) -> str:
         """Report blocks that fail too often now; returns the report."""
-        return jobs.report_block_error_rates() or ""
+        with on_request():
+            return jobs.report_block_error_rates() or ""
 
     @expose
     def execute_cleanup_expired_files(self) -> None:
         """Remove files whose time is over now."""
-        jobs.cleanup_expired_files()
+        with on_request():
+            jobs.cleanup_expired_files()
 
     def _ready_scheduling(self) -> Scheduling:
         assert self._scheduling is not None

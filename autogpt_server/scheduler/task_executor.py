@@ -17,6 +17,7 @@ from autogpt_server.errors import Unavailable
 from autogpt_server.model import clock
 from autogpt_server.model.schedule import Slot, SlotOutcome
 from autogpt_server.scheduler.jobs import NOT_CONFIGURED
+from autogpt_server.scheduler.task_ledger import for_slot
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,8 @@ class TaskExecutor(BaseExecutor):
             log.debug("somebody else runs job %s of %s", job.id, run_time)
             return []
         alias = cast(Any, job)._jobstore_alias
-        events: list[JobExecutionEvent] = run_job(job, alias, [run_time], self._logger.name)
+        with for_slot(at):
+            events: list[JobExecutionEvent] = run_job(job, alias, [run_time], self._logger.name)
         for event in events:
             self._settle(slot, event)
         return events

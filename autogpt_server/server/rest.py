@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.responses import RedirectResponse
 
-from autogpt_server.server.api import blocks, executions, graphs, health, metrics, schedules
+from autogpt_server.server.api import blocks, executions, graphs, health, metrics, monitoring, schedules, system
 from autogpt_server.server.body_limit import BodyLimit
 from autogpt_server.server.doorkeeper import Doorkeeper
 from autogpt_server.server.known_parameters import refuse_unknown_parameters
@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(LastResort)
 
     api = APIRouter(prefix="/api", responses=PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)])
-    for part in (blocks, graphs, executions, schedules, health, metrics):
+    for part in (blocks, graphs, executions, schedules, monitoring, system, health, metrics):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(websocket.router)

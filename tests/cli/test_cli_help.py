@@ -56,6 +56,7 @@ def test_documentation_names_no_command_that_does_not_exist():
         "autogpt schedule",
         "autogpt blocks",
         "autogpt migrate",
+        "autogpt task",
     }
     headings = [line.removeprefix("## ") for line in DOCS.splitlines() if line.startswith("## ")]
     assert set(headings) <= known

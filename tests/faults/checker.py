@@ -79,6 +79,7 @@ class Checker:
             nodes = self._nodes.get(execution.id, [])
             checks = (self._ended, self._bounds, self._history, self._streams, self._family, self._consumption)
             found += [f"{execution.id}: {problem}" for check in checks for problem in check(execution, nodes)]
+        found += self._counts()
         found += ScheduleChecks(self._c, schedules).problems()
         found += [f"{id_}: nodes of no execution" for id_ in self._nodes if id_ not in self._executions]
         return found
@@ -177,6 +178,27 @@ class Checker:
             if name == "AgentOutputBlock" and node.status == "COMPLETED":
                 found[node.inputs.get("name", defaults.get("name"))][key(node.inputs.get("value"))] += 1
         return dict(found)
+
+    def _counts(self) -> Iterator[str]:
+        """Compare the hourly counts with the ends of nodes that are recorded; attempt 0 took over what ran before."""
+        ended: Counter[tuple[str, str]] = Counter()
+        for execution in self._executions.values():
+            blocks = self._graphs[execution.graph].blocks
+            for node in self._nodes.get(execution.id, []):
+                if node.attempt and node.sequence is not None and node.status in ("COMPLETED", "FAILED"):
+                    ended[blocks.get(node.node_id, ("?",))[0], node.status] += 1
+        names = {name for name, _ in ended}
+        counted = {
+            row[0]: (int(row[1]), int(row[2]))
+            for row in self._c.execute(
+                'SELECT "blockName", SUM("executions"), SUM("failures") FROM "BlockExecutionCount" GROUP BY "blockName"'
+            )
+        }
+        for name in sorted(names | counted.keys()):
+            failures = ended[name, "FAILED"]
+            expected = (ended[name, "COMPLETED"] + failures, failures)
+            if counted.get(name, (0, 0)) != expected:
+                yield f"of block {name} {counted.get(name)} ends and failures are counted, {expected} are recorded"
 
     def _read_executions(self) -> dict[str, _Execution]:
         rows = self._c.execute(

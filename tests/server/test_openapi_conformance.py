@@ -37,15 +37,17 @@ CHECKS: list[Any] = [
     response_schema_conformance,
     status_code_conformance,
 ]
-EXAMPLES = 8
+EXAMPLES = 5
 #: Health is 503 without executors, and takes no parameters; nor do metrics and what is parked.  Executing a block
-#: starts a process; no name of a block is a bad one.
+#: starts a process; no name of a block or a task is a bad one.
 LEFT_OUT = {
     GenerationMode.POSITIVE: {"/api/health", "/api/blocks/{name}/execute"},
     GenerationMode.NEGATIVE: {
         "/api/health",
         "/api/metrics",
         "/api/schedules/parked",
+        "/api/system/tasks",
+        "/api/system/tasks/{task_id}/run",
         "/api/blocks/{name}/execute",
         "/api/blocks/{name}",
     },

@@ -1,0 +1,8 @@
+-- DropTable
+DROP TABLE "BlockExecutionCount";
+
+-- DropTable
+DROP TABLE "SystemTaskRun";
+
+-- DropTable
+DROP TABLE "Alert";
