@@ -76,6 +76,9 @@ def run_processes(
             # Whoever started us may have closed it; the server is wanted all the same.
             with contextlib.suppress(OSError):
                 sys.stdout.write(f"{_release()} · {_url(facts)} · Swagger UI at /docs · Ctrl-C stops\n")
+                if token := facts.get("token"):
+                    command = f"autogpt key claim {token} --url {_url(facts, for_here=True)}"
+                    sys.stdout.write(f"Nobody has a key yet. Get the first one: {command}\n")
                 sys.stdout.flush()
 
     child.preload(preload)
@@ -90,8 +93,10 @@ def _in_sequence(processes: Sequence[ProcessSpec | str]) -> list[ProcessSpec]:
     return specs
 
 
-def _url(facts: dict[str, Any]) -> str:
+def _url(facts: dict[str, Any], *, for_here: bool = False) -> str:
     host = str(facts.get("host", "127.0.0.1"))
+    if for_here:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{facts['port']}"
 
 

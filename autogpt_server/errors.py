@@ -72,6 +72,24 @@ class ParkedJobNotFound(NotFoundError):
         return f"No job row {self.job_id} is parked."
 
 
+class UserNotFound(NotFoundError):
+    def __init__(self, user_id: str) -> None:
+        super().__init__(user_id)
+        self.user_id = user_id
+
+    def __str__(self) -> str:
+        return f"User {self.user_id} not found."
+
+
+class KeyNotFound(NotFoundError):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(key_id)
+        self.key_id = key_id
+
+    def __str__(self) -> str:
+        return f"Key {self.key_id} not found."
+
+
 class TaskNotFound(NotFoundError):
     def __init__(self, task_id: str) -> None:
         super().__init__(task_id)
@@ -88,6 +106,10 @@ class BlockNotFound(NotFoundError):
 
     def __str__(self) -> str:
         return f"Block {self.block} not found."
+
+
+class NotAuthenticated(ServerError):
+    """Nobody knows who the caller is."""
 
 
 class NotAuthorizedError(ServerError, ValueError):

@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     #: Shared by all services; demanded of every call, and required where a service listens beyond loopback.
     rpc_secret: SecretStr | None = None
 
+    #: Key that commands send to a server which asks for one.
+    api_key: SecretStr | None = None
+
     #: Seconds after which a process of the server that stands still is killed and started again.
     process_stall_seconds: Annotated[float, Field(ge=1)] = 30
 

@@ -176,7 +176,7 @@ def _blocks(settings: Settings) -> str:
 def _server(settings: Settings, url: str | None) -> Iterator[Check]:
     address = server_url(settings, url)
     try:
-        with ServerClient(address) as client:
+        with ServerClient(address, settings.api_key) as client:
             health = client.health()
     except ServerError as error:
         yield Check("Server", False, str(error), "stop what listens there, or choose a port by AUTOGPT_PORT")

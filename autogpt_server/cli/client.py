@@ -10,10 +10,12 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
+from pydantic import SecretStr
 
 from autogpt_server.errors import (
     ConflictError,
     InvalidError,
+    NotAuthenticated,
     NotAuthorizedError,
     NotFoundError,
     Problem,
@@ -54,7 +56,8 @@ def _is_http(url: str) -> bool:
 
 def connect(url: str | None) -> ServerClient:
     """Make a client of the server at the address, or of the one that the settings name; sends nothing yet."""
-    return ServerClient(server_url(Settings(), url))
+    settings = Settings()
+    return ServerClient(server_url(settings, url), settings.api_key)
 
 
 def is_local(url: str) -> bool:
@@ -72,10 +75,11 @@ class ServerClient:
     Every method raises ``Unavailable`` when the server does not answer, and the error that its answer names.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: SecretStr | None = None) -> None:
         self.url = url
+        headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
         # A proxy of the environment never leads to our own machine.
-        self._http = httpx.Client(base_url=f"{url}/api", timeout=_TIMEOUT, trust_env=not is_local(url))
+        self._http = httpx.Client(base_url=f"{url}/api", timeout=_TIMEOUT, headers=headers, trust_env=not is_local(url))
 
     def __enter__(self) -> Self:
         return self
@@ -205,6 +209,8 @@ def _error(answer: httpx.Response) -> ServerError:
     except (ValueError, KeyError, AttributeError, TypeError):
         return ServerError(f"The server answered {answer.status_code}: {answer.text[:500]}")
     match answer.status_code:
+        case 401:
+            return NotAuthenticated(detail)
         case 403:
             return NotAuthorizedError(detail)
         case 404:

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from autogpt_server.cli import alerts, block, doctor, execution, graph, migrate, run, schedule, task, why
-from autogpt_server.errors import ConflictError, InvalidError, NotFoundError, ServerError
+from autogpt_server.cli import alerts, block, doctor, execution, graph, key, migrate, run, schedule, task, user, why
+from autogpt_server.errors import ConflictError, InvalidError, NotAuthenticated, NotFoundError, ServerError
 
 app = typer.Typer(
     name="autogpt",
@@ -27,6 +27,8 @@ app.add_typer(execution.app, name="execution")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(block.app, name="blocks")
 app.add_typer(migrate.app, name="migrate")
+app.add_typer(user.app, name="user")
+app.add_typer(key.app, name="key")
 app.command("why")(why.why)
 app.command("alerts")(alerts.list_alerts)
 app.add_typer(task.app, name="task")
@@ -69,9 +71,11 @@ def main() -> None:
     try:
         app(prog_name="autogpt")
     except ServerError as error:
-        from autogpt_server.cli.screen import print_error
+        from autogpt_server.cli.screen import note, print_error
 
         print_error(error)
+        if isinstance(error, NotAuthenticated):
+            note("Commands send the key of AUTOGPT_API_KEY, from the environment or .env.")
         sys.exit(2 if isinstance(error, InvalidError | NotFoundError | ConflictError) else 1)
     except ValueError as error:
         from autogpt_server.cli.wrong_settings import describe_wrong_settings

@@ -11,12 +11,21 @@ import select
 import socket
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pydantic import SecretStr
+
+from autogpt_server.accounts.accounts import Accounts
+from autogpt_server.data.database import Database
 from autogpt_server.data.query_engine import engine_sockets
 from autogpt_server.errors import Unavailable
+from autogpt_server.model import clock
+from autogpt_server.model.ids import DEFAULT_USER_ID
 from autogpt_server.settings import Settings
 
 #: `env` sets what differs from the settings of other servers: only settings.py knows the environment.
@@ -30,6 +39,8 @@ _COMMAND = [
 _START_LIMIT = 60.0
 #: Seconds that an orderly stop may take: running blocks get ``drain_seconds`` of it.
 _STOP_LIMIT = 30.0
+#: After so long a key expires that a killed command has left behind.
+_KEY_TIME = timedelta(days=7)
 #: Lines of its log that are shown when it fails to start.
 _LOG_LINES = 15
 
@@ -95,6 +106,28 @@ class PrivateServer:
     def _last_lines(self) -> str:
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join([*lines[-_LOG_LINES:], f"(all of it: {self.log_path})"])
+
+
+@contextmanager
+def key_for_now(settings: Settings) -> Generator[SecretStr | None]:
+    """Make a key for the length of one command where a private server asks for keys; None where it asks for none.
+
+    Whoever can start a server on a data folder may use what is in it.
+    """
+    database = Database.from_settings(settings)
+    try:
+        accounts = Accounts(database)
+        if not accounts.keys.any_made():
+            yield None
+            return
+        expires_at = clock.now() + _KEY_TIME
+        key, text = accounts.add_key(accounts.users.get(DEFAULT_USER_ID), "autogpt run", None, expires_at)
+        try:
+            yield SecretStr(text)
+        finally:
+            accounts.keys.revoke(key.id, None)
+    finally:
+        database.close()
 
 
 def data_folder_is_served(settings: Settings) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from autogpt_server.cli.client import ServerClient, is_local, server_url
 from autogpt_server.cli.follow import follow, print_outcome
 from autogpt_server.cli.graph_file import GraphFile, read_graph_file, same_content
-from autogpt_server.cli.private_server import PrivateServer, data_folder_is_served
+from autogpt_server.cli.private_server import PrivateServer, data_folder_is_served, key_for_now
 from autogpt_server.cli.screen import note, out, print_json, print_warnings
 from autogpt_server.cli.user_file import copy_files, parse_file
 from autogpt_server.errors import InvalidError, NotFoundError, Problem, Unavailable
@@ -59,7 +59,7 @@ def run_graph(request: RunRequest) -> int:
     with _server(settings, request.url) as server:
         if files:
             _check_shares_data_folder(server, settings)
-            copy_files(files, settings)
+            copy_files(files, settings, server.client.get("/me")["user"]["id"])
         graph_id = _store(server.client, graph_file) if graph_file else request.target
         started = server.client.post(
             f"/graphs/{graph_id}/execute",
@@ -95,7 +95,7 @@ def _server(settings: Settings, url: str | None) -> Generator[_Server]:
     """Give the server at the address, or a private one where nothing answers on this machine."""
     address = server_url(settings, url)
     with ExitStack() as stack:
-        client = stack.enter_context(ServerClient(address))
+        client = stack.enter_context(ServerClient(address, settings.api_key))
         is_private = client.health() is None
         if is_private:
             # An address that was asked for by name is the one that was meant.
@@ -103,7 +103,8 @@ def _server(settings: Settings, url: str | None) -> Generator[_Server]:
                 raise Unavailable(f"No server answers at {address}.")
             private = PrivateServer(settings)
             note(f"No server answers at {address}: starting one for this run (its log: {private.log_path})")
-            client = stack.enter_context(ServerClient(stack.enter_context(private).url))
+            url = stack.enter_context(private).url
+            client = stack.enter_context(ServerClient(url, stack.enter_context(key_for_now(settings))))
         yield _Server(client, is_private)
 
 

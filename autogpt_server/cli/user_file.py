@@ -28,13 +28,13 @@ def parse_file(argument: str) -> tuple[Path, str]:
     return path, name or path.name
 
 
-def copy_files(files: Iterable[tuple[Path, str]], settings: Settings) -> None:
-    """Copy files into the folder of the local user, replacing those of the same names.
+def copy_files(files: Iterable[tuple[Path, str]], settings: Settings, user_id: str = DEFAULT_USER_ID) -> None:
+    """Copy files into the folder of a user, by default the local one, replacing those of the same names.
 
     Raises:
         InvalidError: A name leads outside the folder, or a file is too large.
     """
-    folder = UserFiles(settings.files_dir / DEFAULT_USER_ID, settings.max_file_bytes)
+    folder = UserFiles(settings.files_dir / user_id, settings.max_file_bytes)
     for path, name in files:
         try:
             folder.write(name, path.read_bytes())

@@ -66,6 +66,10 @@ class NewSchedule:
     pause_after_failures: int | None = None
 
 
+#: Schedules that are paused in one step.
+_PAGE = 100
+
+
 class Scheduling:
     """Makes and changes schedules.  Blocking: call in a thread from a loop.
 
@@ -308,3 +312,13 @@ def _changed(before: Schedule, changes: dict[str, Any]) -> NewSchedule:
 def _check_unchanged(before: Schedule, present: Schedule) -> None:
     if present.revision != before.revision:
         raise ConflictError(f"Schedule {present.id} was changed by somebody else at the same time; read it again.")
+
+
+def pause_all(scheduling: Scheduling, user_id: str, *, reason: str) -> int:
+    """Pause every schedule of a user; returns how many there were."""
+    paused = 0
+    while page := scheduling.list(user_id, is_enabled=True, limit=_PAGE).items:
+        for schedule in page:
+            scheduling.pause(user_id, schedule.id, by="the server", reason=reason)
+        paused += len(page)
+    return paused

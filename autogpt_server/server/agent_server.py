@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import FrameType
 
-from autogpt_server.errors import InvalidError, Problem
+from autogpt_server.accounts.accounts import Accounts
+from autogpt_server.data.database import Database
 from autogpt_server.server.counted_requests import CountedRequests
 from autogpt_server.server.malformed import ProblemProtocol
 from autogpt_server.server.rest import create_app
@@ -28,14 +29,13 @@ log = logging.getLogger(__name__)
 class AgentServer(AppProcess):
     """Serves the REST interface on ``settings.host`` and ``settings.port``; port 0 means any free one.
 
-    It is ready when it answers, and tells ``host`` and ``port``.  It refuses to be reachable from other machines,
-    because it knows no users but the local one.
+    It is ready when it answers, and tells ``host`` and ``port``.  Where other machines can reach it every request needs
+    a key; before there is one it also tells a one-time ``token``, which is good for the first.
     """
 
     ready_when_running = False
 
     def run(self) -> None:
-        _check_host(self.settings)
         listener = listen(
             self.settings.host, self.settings.port, port_setting="AUTOGPT_PORT", host_setting="AUTOGPT_HOST"
         )
@@ -52,8 +52,11 @@ class AgentServer(AppProcess):
         counted = CountedRequests(app, submissions)
         with HttpServer(counted, listener, open_app, lifespan.aclose, self.pulse, ProblemProtocol) as server:
             _on_drain(lambda: app.state.services.submitter.stop_accepting())
-            self.ready(host=host, port=port)
+            token = _setup_token(self.settings)
+            self.ready(host=host, port=port, token=token)
             log.info("%s answers on %s:%d", self.name, host, port)
+            if token is not None:
+                log.warning("there is no key yet: the first one is given for the token that was printed at this start")
             try:
                 self.stopping.wait()
             finally:
@@ -74,8 +77,12 @@ def _on_drain(call: Callable[[], None]) -> None:
         signal.signal(signal.SIGUSR1, on_signal)
 
 
-def _check_host(settings: Settings) -> None:
-    if not is_loopback(settings.host):
-        message = "Other machines could reach this server, and no users are configured that would have to log in."
-        problem = Problem("host", f"{settings.host} is not a loopback address", "set AUTOGPT_HOST to 127.0.0.1")
-        raise InvalidError(message, [problem])
+def _setup_token(settings: Settings) -> str | None:
+    """Make a one-time token where others could reach the server, and nobody has a key yet."""
+    if is_loopback(settings.host):
+        return None
+    database = Database.from_settings(settings)
+    try:
+        return Accounts(database).make_setup_token()
+    finally:
+        database.close()

@@ -12,11 +12,13 @@ from starlette.types import Scope
 
 from autogpt_server.data.pages import decode_cursor
 from autogpt_server.errors import InvalidError
-from autogpt_server.model.ids import DEFAULT_USER_ID, canonical_id, is_uuid
+from autogpt_server.model.ids import canonical_id, is_uuid
 from autogpt_server.model.jsonvalue import JsonValueError, plain
 from autogpt_server.model.misfits import FIX
+from autogpt_server.model.principal import Principal
 from autogpt_server.model.suggestions import short
 from autogpt_server.model.turns import MAX_PRIORITY, MIN_PRIORITY
+from autogpt_server.server.needs import principal_of
 from autogpt_server.server.services import Services
 
 #: Items of a page, at most.
@@ -32,8 +34,7 @@ def services_of(app: Starlette) -> Services:
 
 def user_of(scope: Scope) -> str:
     """Tell who sends a request."""
-    del scope  # without configured users everybody who gets here is the one local user
-    return DEFAULT_USER_ID
+    return principal_of(scope).user_id
 
 
 # Async, although nothing is awaited: FastAPI would send each call of a plain function to a thread.
@@ -43,6 +44,10 @@ async def _services(request: Request) -> Services:
 
 async def _user_id(request: Request) -> str:
     return user_of(request.scope)
+
+
+async def _principal(request: Request) -> Principal:
+    return principal_of(request.scope)
 
 
 def _check_uuid(text: str) -> str:
@@ -69,6 +74,7 @@ _UUID_FORMAT = {"format": "uuid"}
 
 ServicesDep = Annotated[Services, Depends(_services)]
 UserId = Annotated[str, Depends(_user_id)]
+CurrentPrincipal = Annotated[Principal, Depends(_principal)]
 
 GraphId = Annotated[str, Path(json_schema_extra=_UUID_FORMAT), AfterValidator(_check_uuid)]
 ExecutionId = Annotated[str, Path(json_schema_extra=_UUID_FORMAT), AfterValidator(_check_uuid)]

@@ -1,4 +1,4 @@
-"""Keeps other sites' pages out of a server that has no accounts, and characters out that no database stores.
+"""Keeps other sites' pages out of a server that asks for no key, and characters out that no database stores.
 
 A page from anywhere may send requests to this machine.  What tells them apart is the ``Origin`` that browsers add,
 and the ``Host`` when a foreign name was made to point here.
@@ -21,11 +21,12 @@ class Doorkeeper:
 
     Args:
         app: Behind the door.
-        host: Under which the server listens; it counts as a name of this machine.
+        host: Under which the server listens; it counts as a name of this machine.  None lets requests in under any
+            name, where each needs a key.
     """
 
-    def __init__(self, app: ASGIApp, host: str) -> None:
-        self._app, self._own_host = app, host.lower()
+    def __init__(self, app: ASGIApp, host: str | None) -> None:
+        self._app, self._own_host = app, None if host is None else host.lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -34,7 +35,7 @@ class Doorkeeper:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         refusal = None
-        if not names_this_machine(host, self._own_host):
+        if self._own_host is not None and not names_this_machine(host, self._own_host):
             detail = "The Host header does not name this machine; use http://localhost or http://127.0.0.1."
             refusal = problem_response(FORBIDDEN, detail)
         elif origin is not None and not _is_same_site(origin, host):

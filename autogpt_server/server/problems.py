@@ -21,6 +21,7 @@ from autogpt_server.errors import (
     BlockError,
     ConflictError,
     InvalidError,
+    NotAuthenticated,
     NotAuthorizedError,
     NotFoundError,
     Problem,
@@ -56,6 +57,7 @@ class Kind:
 
 
 MALFORMED = Kind(400, "malformed", "Not HTTP")
+UNKNOWN = Kind(401, "not-authenticated", "No valid key")
 FORBIDDEN = Kind(403, "forbidden", "Not allowed")
 INVALID = Kind(422, "invalid", "Input refused")
 TOO_LARGE = Kind(413, "too-large", "Body too large")
@@ -64,6 +66,7 @@ INTERNAL = Kind(500, "internal", "Internal error")
 #: The first class that fits decides, so children stand before parents.
 BY_ERROR: tuple[tuple[type[ServerError], Kind], ...] = (
     (NotFoundError, Kind(404, "not-found", "Not found")),
+    (NotAuthenticated, UNKNOWN),
     (NotAuthorizedError, FORBIDDEN),
     (InvalidError, INVALID),
     (ConflictError, Kind(409, "conflict", "Conflict")),
@@ -144,10 +147,21 @@ def answer_error(error: ServerError) -> Response:
         raise error
     if isinstance(error, InvalidError):
         return problem_response(kind, error.message, error.problems)
+    if isinstance(error, NotAuthenticated):
+        return problem_response(kind, str(error), headers={"WWW-Authenticate": "Bearer"})
     if isinstance(error, Unavailable):
         log.warning("not available: %s", error)
         return problem_response(kind, str(error), headers={"Retry-After": str(_RETRY_AFTER)})
     return problem_response(kind, str(error))
+
+
+async def refuse(error: ServerError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request that goes no further with the problem of an error; a websocket is closed before it opens."""
+    if scope["type"] == "websocket":
+        # The server answers 403.
+        await send({"type": "websocket.close"})
+    else:
+        await answer_error(error)(scope, receive, send)
 
 
 def _on_server_error(_: Request, error: Exception) -> Response:

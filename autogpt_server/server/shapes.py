@@ -270,6 +270,12 @@ class ProcessPart(Shape):
     last_commit_seconds: float | None = Field(description="Since its last group commit; grows while idle.")
 
 
+class HealthStatus(Shape):
+    """How the server is, for whoever has no key."""
+
+    status: Literal["ok", "unavailable"]
+
+
 class Health(Shape):
     """How the server is, now."""
 

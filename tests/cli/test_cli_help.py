@@ -57,6 +57,8 @@ def test_documentation_names_no_command_that_does_not_exist():
         "autogpt blocks",
         "autogpt migrate",
         "autogpt task",
+        "autogpt user",
+        "autogpt key",
     }
     headings = [line.removeprefix("## ") for line in DOCS.splitlines() if line.startswith("## ")]
     assert set(headings) <= known

@@ -9,6 +9,7 @@ import pytest
 from autogpt_server.server.api import health as health_route
 from autogpt_server.server.executor_watch import ExecutorWatch
 from autogpt_server.server.problems import KINDS
+from tests.server.access import ENDPOINTS
 from tests.server.conftest import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,48 +51,7 @@ async def test_the_api_describes_every_route_its_body_and_its_problems(api: Api)
     document = (await api.http.get("/openapi.json")).json()
 
     routes = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
-    assert routes == {
-        "GET /api/blocks",
-        "GET /api/blocks/{name}",
-        "POST /api/blocks/{name}/execute",
-        "GET /api/graphs",
-        "POST /api/graphs",
-        "GET /api/graphs/{graph_id}",
-        "PUT /api/graphs/{graph_id}",
-        "DELETE /api/graphs/{graph_id}",
-        "GET /api/graphs/{graph_id}/versions",
-        "GET /api/graphs/{graph_id}/versions/{version}",
-        "PUT /api/graphs/{graph_id}/versions/active",
-        "GET /api/graphs/{graph_id}/input_schema",
-        "GET /api/graphs/{graph_id}/output_schema",
-        "POST /api/graphs/{graph_id}/execute",
-        "POST /api/graphs/{graph_id}/execute/batch",
-        "GET /api/graphs/{graph_id}/executions",
-        "GET /api/graphs/{graph_id}/schedules",
-        "POST /api/graphs/{graph_id}/schedules",
-        "GET /api/schedules",
-        "GET /api/schedules/parked",
-        "DELETE /api/schedules/parked/{job_id}",
-        "POST /api/schedules/preview",
-        "GET /api/schedules/{schedule_id}",
-        "PATCH /api/schedules/{schedule_id}",
-        "DELETE /api/schedules/{schedule_id}",
-        "POST /api/schedules/{schedule_id}/pause",
-        "POST /api/schedules/{schedule_id}/resume",
-        "POST /api/schedules/{schedule_id}/run-now",
-        "GET /api/schedules/{schedule_id}/slots",
-        "POST /api/schedules/{schedule_id}/backfill",
-        "POST /api/schedules/{schedule_id}/backfill/preview",
-        "GET /api/executions",
-        "GET /api/executions/{execution_id}",
-        "POST /api/executions/{execution_id}/stop",
-        "GET /api/executions/{execution_id}/events",
-        "POST /api/executions/{execution_id}/pause",
-        "POST /api/executions/{execution_id}/resume",
-        "POST /api/executions/{execution_id}/rerun",
-        "GET /api/health",
-        "GET /api/metrics",
-    }
+    assert routes == {endpoint.name for endpoint in ENDPOINTS}
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]
     for operation in operations:
         assert "application/problem+json" in operation["responses"]["default"]["content"]

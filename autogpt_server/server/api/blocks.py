@@ -7,8 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
+from autogpt_server.model.principal import Scope
 from autogpt_server.server.bodies import InputsBody, documented
 from autogpt_server.server.deps import MAX_PAGE, Cursor, Limit, ServicesDep, UserId
+from autogpt_server.server.needs import needs
 from autogpt_server.server.presence import while_connected
 from autogpt_server.server.shapes import BlockShape, Listing, by_pin
 
@@ -33,6 +35,7 @@ async def get_block(services: ServicesDep, name: str) -> BlockShape:
 
 
 @router.post("/{name}/execute", openapi_extra=documented({"type": "object"}, required=False))
+@needs(Scope.EXECUTE)
 async def execute_block(
     request: Request, services: ServicesDep, user_id: UserId, name: str, inputs: InputsBody
 ) -> dict[str, list[Any]]:

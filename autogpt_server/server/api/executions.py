@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 
 from autogpt_server.executor.rerun import RerunRequest
 from autogpt_server.model.ids import canonical_id
+from autogpt_server.model.principal import Scope
 from autogpt_server.server import event_stream
 from autogpt_server.server.bodies import InputsBody, documented, parse_model
 from autogpt_server.server.deps import (
@@ -24,6 +25,7 @@ from autogpt_server.server.deps import (
     UserId,
 )
 from autogpt_server.server.events import BEGINNING
+from autogpt_server.server.needs import needs
 from autogpt_server.server.shapes import Accepted, ExecutionDetails, ExecutionShape, Listing, NodeExecutionShape
 
 router = APIRouter(prefix="/executions", tags=["executions"])
@@ -73,12 +75,14 @@ async def get_execution(
 
 
 @router.post("/{execution_id}/stop")
+@needs(Scope.EXECUTE)
 async def stop_execution(services: ServicesDep, user_id: UserId, execution_id: ExecutionId) -> ExecutionShape:
     """Ask an execution to stop.  One that runs ends a moment later; one that has ended stays as it is."""
     return ExecutionShape.of(await services.submitter.stop(user_id, execution_id))
 
 
 @router.post("/{execution_id}/pause")
+@needs(Scope.EXECUTE)
 async def pause_execution(services: ServicesDep, user_id: UserId, execution_id: ExecutionId) -> ExecutionShape:
     """Ask an execution, and those that it started, to pause.
 
@@ -89,12 +93,14 @@ async def pause_execution(services: ServicesDep, user_id: UserId, execution_id: 
 
 
 @router.post("/{execution_id}/resume")
+@needs(Scope.EXECUTE)
 async def resume_execution(services: ServicesDep, user_id: UserId, execution_id: ExecutionId) -> ExecutionShape:
     """Let a paused execution, and those that it started, go on, in its old place.  Any other stays as it is."""
     return ExecutionShape.of(await services.submitter.resume(user_id, execution_id))
 
 
 @router.post("/{execution_id}/rerun", status_code=202, openapi_extra=documented(Rerun, required=False))
+@needs(Scope.EXECUTE)
 async def rerun_execution(
     services: ServicesDep,
     user_id: UserId,

@@ -16,6 +16,7 @@ from autogpt_server.model import check
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.graph_import import ParsedGraph, parse_graph
 from autogpt_server.model.ids import canonical_id
+from autogpt_server.model.principal import Scope
 from autogpt_server.server.bodies import InputsBody, JsonBody, ObjectBody, documented, parse_model
 from autogpt_server.server.deps import (
     MAX_INT,
@@ -30,6 +31,7 @@ from autogpt_server.server.deps import (
     Version,
     VersionInPath,
 )
+from autogpt_server.server.needs import needs
 from autogpt_server.server.services import Services
 from autogpt_server.server.shapes import Accepted, AcceptedBatch, ExecutionShape, Listing, StoredGraph
 
@@ -164,6 +166,7 @@ async def get_output_schema(
 
 
 @router.post("/{graph_id}/execute", status_code=202, openapi_extra=documented({"type": "object"}, required=False))
+@needs(Scope.EXECUTE)
 async def execute_graph(
     services: ServicesDep,
     user_id: UserId,
@@ -183,6 +186,7 @@ async def execute_graph(
 
 
 @router.post("/{graph_id}/execute/batch", status_code=202, openapi_extra=documented(Batch))
+@needs(Scope.EXECUTE)
 async def execute_batch(
     services: ServicesDep,
     user_id: UserId,

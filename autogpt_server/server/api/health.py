@@ -7,15 +7,17 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from autogpt_server.data.queue_depth import read_queue_depth
 from autogpt_server.errors import Unavailable
 from autogpt_server.model.ids import DEFAULT_USER_ID
+from autogpt_server.model.principal import Scope
 from autogpt_server.server.deps import ServicesDep
+from autogpt_server.server.needs import PRINCIPAL_KEY, needs
 from autogpt_server.server.process_health import find_problems, look_at_processes
 from autogpt_server.server.services import Services
-from autogpt_server.server.shapes import ExecutorsPart, Health, Part
+from autogpt_server.server.shapes import ExecutorsPart, Health, HealthStatus, Part
 from autogpt_server.server.version import VERSION
 
 router = APIRouter(tags=["health"])
@@ -24,9 +26,10 @@ router = APIRouter(tags=["health"])
 _PATIENCE = 3.0
 
 
-@router.get("/health", responses={503: {"model": Health, "description": "A part does not work"}})
-async def get_health(services: ServicesDep, response: Response) -> Health:
-    """Look at every part of the server now."""
+@router.get("/health", responses={503: {"model": Health | HealthStatus, "description": "A part does not work"}})
+@needs(None)
+async def get_health(request: Request, services: ServicesDep, response: Response) -> Health | HealthStatus:
+    """Look at every part of the server now.  Where a key is needed and none comes, only the status is told."""
     (database, ages), (engine, _), (_, depth), processes, write_error = await asyncio.gather(
         _look(services.executors.look(), f"{services.database.provider} answers", "the database"),
         _look(
@@ -46,6 +49,9 @@ async def get_health(services: ServicesDep, response: Response) -> Health:
     problems = faults + find_problems(services.settings, parts, processes.parts, depth)
     response.status_code = 200 if is_well else 503
     response.headers["Cache-Control"] = "no-store"
+    principal = request.scope.get(PRINCIPAL_KEY)
+    if principal is None or not principal.may(Scope.READ):
+        return HealthStatus(status="ok" if is_well else "unavailable")
     return Health(
         status="ok" if is_well else "unavailable",
         version=VERSION,

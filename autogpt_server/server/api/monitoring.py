@@ -15,6 +15,7 @@ from autogpt_server.data.firing_targets import find_targets
 from autogpt_server.data.slots import Slots
 from autogpt_server.data.waits import read_wait, unfinished_of_schedule
 from autogpt_server.model import clock
+from autogpt_server.model.principal import Scope
 from autogpt_server.model.schedule import Schedule
 from autogpt_server.monitoring.why import (
     ScheduleSurroundings,
@@ -25,7 +26,7 @@ from autogpt_server.monitoring.why import (
 from autogpt_server.scheduler.parked import parked_reason
 from autogpt_server.scheduler.timetable import due_at
 from autogpt_server.server.api.schedules import ScheduleId
-from autogpt_server.server.deps import Cursor, ExecutionId, Limit, ServicesDep, UserId
+from autogpt_server.server.deps import CurrentPrincipal, Cursor, ExecutionId, Limit, ServicesDep, UserId
 from autogpt_server.server.monitoring_shapes import (
     AlertShape,
     BlockStatsList,
@@ -64,11 +65,23 @@ async def get_why_schedule(services: ServicesDep, user_id: UserId, schedule_id: 
 
 @router.get("/alerts")
 async def list_alerts(
-    services: ServicesDep, user_id: UserId, only_open: OnlyOpen = True, limit: Limit = 50, cursor: Cursor = None
+    services: ServicesDep,
+    principal: CurrentPrincipal,
+    only_open: OnlyOpen = True,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Listing[AlertShape]:
-    """List what is wrong: late executions, blocks that fail too often, schedules that fall behind; newest first."""
+    """List what is wrong: late executions, blocks that fail too often, schedules that fall behind; newest first.
+
+    What concerns the server is listed for whoever may manage it.
+    """
     page = await asyncio.to_thread(
-        Alerts(services.database).list, user_id, with_servers=True, only_open=only_open, limit=limit, cursor=cursor
+        Alerts(services.database).list,
+        principal.user_id,
+        with_servers=principal.may(Scope.ADMIN),
+        only_open=only_open,
+        limit=limit,
+        cursor=cursor,
     )
     items = [AlertShape.of(alert) for alert in page.items]
     return Listing[AlertShape](items=items, next_cursor=page.next_cursor)

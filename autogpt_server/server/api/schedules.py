@@ -12,6 +12,7 @@ from autogpt_server.errors import InvalidError
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.model.ids import canonical_id
+from autogpt_server.model.principal import Scope
 from autogpt_server.scheduler.backfill import Range
 from autogpt_server.scheduler.cron import parse_cron
 from autogpt_server.scheduler.parked import find_parked, remove_parked
@@ -21,6 +22,7 @@ from autogpt_server.scheduler.scheduling import NewSchedule
 from autogpt_server.scheduler.zones import parse_zone
 from autogpt_server.server.bodies import InputsBody, ObjectBody, documented, parse_model, refuse_fields
 from autogpt_server.server.deps import Cursor, GraphId, Limit, ServicesDep, UserId
+from autogpt_server.server.needs import needs
 from autogpt_server.server.schedule_shapes import (
     BackfillBody,
     BackfillPreviewShape,
@@ -90,6 +92,7 @@ async def list_schedules(
 
 
 @router.get("/schedules/parked")
+@needs(Scope.ADMIN)
 async def list_parked(services: ServicesDep) -> list[ParkedShape]:
     """List job rows that others have written and that cannot be restored: they are neither run nor deleted."""
     parked = await asyncio.to_thread(find_parked, services.database)
@@ -97,6 +100,7 @@ async def list_parked(services: ServicesDep) -> list[ParkedShape]:
 
 
 @router.delete("/schedules/parked/{job_id:path}", status_code=204)
+@needs(Scope.ADMIN)
 async def delete_parked(services: ServicesDep, job_id: JobId, table: Table = "apscheduler_jobs") -> Response:
     """Delete a job row that cannot be restored, for good; what it stood for is made anew where that is known."""
     await asyncio.to_thread(remove_parked, services.database, table, job_id)
@@ -104,6 +108,7 @@ async def delete_parked(services: ServicesDep, job_id: JobId, table: Table = "ap
 
 
 @router.post("/schedules/preview", openapi_extra=documented(PreviewBody))
+@needs(Scope.READ)
 async def preview_schedule(document: ObjectBody) -> PreviewShape:
     """Tell in words when a cron expression comes, and its next times, without storing anything."""
     wanted = parse_model(PreviewBody, document)
@@ -164,6 +169,7 @@ async def resume_schedule(services: ServicesDep, user_id: UserId, schedule_id: S
 
 
 @router.post("/schedules/{schedule_id}/run-now", status_code=202, dependencies=[Depends(refuse_fields)])
+@needs(Scope.EXECUTE)
 async def run_schedule_now(
     services: ServicesDep, user_id: UserId, schedule_id: ScheduleId, response: Response
 ) -> Accepted:
@@ -184,6 +190,7 @@ async def list_slots(
 
 
 @router.post("/schedules/{schedule_id}/backfill/preview", openapi_extra=documented(BackfillBody))
+@needs(Scope.READ)
 async def preview_backfill(
     services: ServicesDep, user_id: UserId, schedule_id: ScheduleId, document: ObjectBody
 ) -> BackfillPreviewShape:
@@ -194,6 +201,7 @@ async def preview_backfill(
 
 
 @router.post("/schedules/{schedule_id}/backfill", status_code=202, openapi_extra=documented(BackfillBody))
+@needs(Scope.EXECUTE)
 async def backfill(
     services: ServicesDep, user_id: UserId, schedule_id: ScheduleId, document: ObjectBody
 ) -> BackfillShape:

@@ -14,6 +14,7 @@ from autogpt_server.data.job_tables import next_run_of
 from autogpt_server.data.task_runs import TaskRuns
 from autogpt_server.errors import TaskNotFound, Unavailable
 from autogpt_server.model import clock
+from autogpt_server.model.principal import Scope
 from autogpt_server.scheduler.client import SchedulerClient
 from autogpt_server.scheduler.system_tasks import (
     BLOCK_ERROR_RATES,
@@ -26,6 +27,7 @@ from autogpt_server.scheduler.system_tasks import (
 )
 from autogpt_server.server.deps import Cursor, Limit, ServicesDep
 from autogpt_server.server.monitoring_shapes import SystemTaskShape, TaskRunShape
+from autogpt_server.server.needs import needs
 from autogpt_server.server.shapes import Listing
 
 router = APIRouter(prefix="/system/tasks", tags=["system"])
@@ -41,6 +43,7 @@ _DESCRIPTIONS = {
 
 
 @router.get("")
+@needs(Scope.ADMIN)
 async def list_tasks(services: ServicesDep) -> Listing[SystemTaskShape]:
     """List the tasks with the run that comes next and the one that was last."""
     tasks = system_tasks(services.settings)
@@ -49,6 +52,7 @@ async def list_tasks(services: ServicesDep) -> Listing[SystemTaskShape]:
 
 
 @router.get("/{task_id}/runs")
+@needs(Scope.ADMIN)
 async def list_task_runs(
     services: ServicesDep, task_id: TaskId, limit: Limit = 50, cursor: Cursor = None
 ) -> Listing[TaskRunShape]:
@@ -60,6 +64,7 @@ async def list_task_runs(
 
 
 @router.post("/{task_id}/run")
+@needs(Scope.ADMIN)
 async def run_task(services: ServicesDep, task_id: TaskId) -> TaskRunShape:
     """Have the scheduler do a task now, and answer when it is done."""
     _check(task_id)

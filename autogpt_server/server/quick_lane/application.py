@@ -7,7 +7,9 @@ from starlette.types import Receive, Scope, Send
 
 from autogpt_server.errors import ServerError
 from autogpt_server.server.bodies import INLINE_BYTES
-from autogpt_server.server.problems import answer_defect, answer_error
+from autogpt_server.server.gate import stays_open
+from autogpt_server.server.needs import check_allowed, principal_of
+from autogpt_server.server.problems import answer_defect, answer_error, refuse
 from autogpt_server.server.quick_lane.executing import Executing
 from autogpt_server.server.quick_lane.following import Following
 from autogpt_server.service.listen import names_this_machine
@@ -25,6 +27,20 @@ class Application(FastAPI):
     """Answers by itself what a lane takes."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await super().__call__(scope, receive, send)
+            return
+        try:
+            key = await self.state.gate.admit(scope)
+        except ServerError as error:
+            await refuse(error, scope, receive, send)
+            return
+        if key is not None and stays_open(scope):
+            await self.state.gate.watch(key, scope, receive, send, self._serve)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = _quick_request(scope)
         if request is not None:
             scope[ROUTE_KEY] = request.route
@@ -32,6 +48,7 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
             return
         try:
+            check_allowed(principal_of(scope), request.needs)
             answer = await request.answer(self, scope, receive)
         except ServerError as error:
             answer = answer_error(error)
@@ -47,7 +64,10 @@ class Application(FastAPI):
             _UNUSUAL.isdisjoint(headers)
             and length.isdigit()
             and int(length[:10]) <= INLINE_BYTES
-            and names_this_machine(headers.get(b"host", b"").decode("latin-1"), self.state.own_host)
+            and (
+                self.state.is_reachable
+                or names_this_machine(headers.get(b"host", b"").decode("latin-1"), self.state.own_host)
+            )
         )
 
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from starlette.applications import Starlette
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from autogpt_server.model.ids import canonical_id, is_uuid
 from autogpt_server.model.jsonvalue import dumps
+from autogpt_server.model.principal import Scope
 from autogpt_server.server.bodies import parse_inputs
 from autogpt_server.server.deps import services_of, user_of
 
@@ -22,12 +24,13 @@ class Executing:
     """A request to execute a graph, with the inputs in its body."""
 
     route: ClassVar = "/api/graphs/{graph_id}/execute"
+    needs: ClassVar = Scope.EXECUTE
 
     graph_id: str
     headers: dict[bytes, bytes]
 
     @classmethod
-    def parse(cls, scope: Scope) -> Executing | None:
+    def parse(cls, scope: AsgiScope) -> Executing | None:
         path: str = scope["path"]
         if not path.endswith(_SUFFIX) or not path.startswith(_PREFIX):
             return None
@@ -36,7 +39,7 @@ class Executing:
             return None
         return cls(canonical_id(graph_id), dict(scope["headers"]))
 
-    async def answer(self, app: Starlette, scope: Scope, receive: Receive) -> ASGIApp | None:
+    async def answer(self, app: Starlette, scope: AsgiScope, receive: Receive) -> ASGIApp | None:
         """Give the answer; None when the client has gone before the end of its request."""
         body = await _read_body(receive)
         if body is None:
@@ -70,7 +73,7 @@ def _accepted(execution_id: str, body: bytes) -> ASGIApp:
         (b"location", f"/api/executions/{execution_id}".encode()),
     ]
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(scope: AsgiScope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 202, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

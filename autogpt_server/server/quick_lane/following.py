@@ -8,9 +8,11 @@ from typing import ClassVar
 
 from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.types import Receive, Scope
+from starlette.types import Receive
+from starlette.types import Scope as AsgiScope
 
 from autogpt_server.model.ids import canonical_id, is_uuid
+from autogpt_server.model.principal import Scope
 from autogpt_server.server.deps import services_of, user_of
 from autogpt_server.server.event_stream import follow
 from autogpt_server.server.events import BEGINNING
@@ -26,13 +28,14 @@ class Following:
     """A request to follow an execution from a position on."""
 
     route: ClassVar = "/api/executions/{execution_id}/events"
+    needs: ClassVar = Scope.READ
 
     execution_id: str
     seen: int
     headers: dict[bytes, bytes]
 
     @classmethod
-    def parse(cls, scope: Scope) -> Following | None:
+    def parse(cls, scope: AsgiScope) -> Following | None:
         path: str = scope["path"]
         if not path.endswith(_SUFFIX) or not path.startswith(_PREFIX) or scope["method"] != "GET":
             return None
@@ -43,6 +46,6 @@ class Following:
             return None
         return cls(canonical_id(execution_id), int(position or query[1] or BEGINNING), headers)
 
-    async def answer(self, app: Starlette, scope: Scope, receive: Receive) -> Response:
+    async def answer(self, app: Starlette, scope: AsgiScope, receive: Receive) -> Response:
         del receive
         return await follow(services_of(app).events, user_of(scope), self.execution_id, self.seen)
