@@ -90,6 +90,19 @@ class KeyNotFound(NotFoundError):
         return f"Key {self.key_id} not found."
 
 
+class FileNotKnown(NotFoundError):
+    def __init__(self, file_id: str) -> None:
+        super().__init__(file_id)
+        self.file_id = file_id
+
+    def __str__(self) -> str:
+        return f"File {self.file_id} not found; it may have expired."
+
+
+class TooLarge(ServerError):
+    """What was sent is larger than may be."""
+
+
 class TaskNotFound(NotFoundError):
     def __init__(self, task_id: str) -> None:
         super().__init__(task_id)

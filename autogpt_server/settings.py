@@ -170,6 +170,20 @@ class Settings(BaseSettings):
     #: Bytes of a file or of a web response that a block reads.
     max_file_bytes: Count = 100 * 1024 * 1024
 
+    # Files and secrets
+    #: Where uploaded files are kept: ``file:///path``, ``s3://bucket/prefix``, ``gs://`` or ``az://``; by default the
+    #: folder ``storage`` of the data folder.
+    storage_url: str | None = None
+    #: Options for it as a JSON object, those of fsspec's filesystem: keys, ``endpoint_url`` and the like.
+    storage_options: SecretStr | None = None
+    #: Bytes of one uploaded file.
+    max_upload_bytes: Count = 1024 * 1024 * 1024
+    #: Bytes that all files of one user may have; default: any number.
+    max_bytes_per_user: Count | None = None
+    #: Keys under which secrets are stored, separated by commas, the first one encrypts; by default a file of the data
+    #: folder has them.
+    secret_keys: SecretStr | None = None
+
     # What blocks may reach
     #: Private, loopback and link-local networks that web requests may reach, as CIDR, separated by commas.
     allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()

@@ -23,6 +23,7 @@ _SETUP_TIME = timedelta(days=1)
 #: What an address looks like; whether mail arrives there only a mail can tell.
 _EMAIL = re.compile(r"[^\s@<>\"',;:\\\x00-\x1f\x7f]+@[^\s@<>\"',;:\\\x00-\x1f\x7f]+")
 _MAX_EMAIL, _MAX_NAME = 254, 200
+_NAME = f"give up to {_MAX_NAME} letters, digits and spaces"
 
 
 class Accounts:
@@ -131,7 +132,9 @@ def check_user(fields: dict[str, Any]) -> None:
     if email is not None and (len(email) > _MAX_EMAIL or _EMAIL.fullmatch(email) is None):
         problems.append(Problem("email", "is no mail address", "write it like ann@example.org"))
     if name is not None and (len(name) > _MAX_NAME or not name.isprintable()):
-        problems.append(Problem("name", f"is longer than {_MAX_NAME} characters, or holds some that do not print"))
+        problems.append(
+            Problem("name", f"is longer than {_MAX_NAME} characters, or holds some that do not print", _NAME)
+        )
     if timezone is not None and not _is_zone(timezone):
         problems.append(Problem("timezone", "is no time zone", "give an IANA name like Europe/Berlin"))
     if problems:
@@ -149,7 +152,9 @@ def _is_zone(name: str) -> bool:
 def _check_key(user: User, name: str, scopes: frozenset[Scope], expires_at: datetime | None) -> None:
     problems: list[Problem] = []
     if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
-        problems.append(Problem("name", f"has no or more than {_MAX_NAME} characters, or some that do not print"))
+        problems.append(
+            Problem("name", f"has no or more than {_MAX_NAME} characters, or some that do not print", _NAME)
+        )
     if not scopes:
         problems.append(Problem("scopes", "there are none", f"choose from {', '.join(Scope)}"))
     if beyond := scopes - user.role.scopes:

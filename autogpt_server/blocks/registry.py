@@ -23,6 +23,7 @@ from autogpt_server.blocks.patterns import MatchTextPatternBlock
 from autogpt_server.blocks.rss import ReadRSSFeedBlock
 from autogpt_server.blocks.sampling import DataSamplingBlock
 from autogpt_server.blocks.spreadsheets import ReadCsvBlock
+from autogpt_server.blocks.stored_files import ReadStoredFileBlock, StoreFileBlock
 from autogpt_server.blocks.text import CombineTextsBlock, TextCombinerBlock, TextFormatterBlock, TextSplitBlock
 from autogpt_server.blocks.timing import CurrentTimeBlock, WaitBlock
 from autogpt_server.blocks.values import PrintToConsoleBlock, RaiseErrorBlock, ValueBlock
@@ -58,6 +59,8 @@ BLOCKS: tuple[type[Block], ...] = (
     ReadFileBlock,
     ReadLinesBlock,
     WriteFileBlock,
+    StoreFileBlock,
+    ReadStoredFileBlock,
     SendWebRequestBlock,
     ReadRSSFeedBlock,
 )

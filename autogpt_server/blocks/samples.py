@@ -17,6 +17,7 @@ import orjson
 
 from autogpt_server.errors import BlockError
 from autogpt_server.model.block import ERROR_PIN, Block
+from autogpt_server.model.file import FileValue
 
 _FEED = """<rss version="2.0"><channel><title>News</title><item><title>One</title><link>http://sample.test/1</link>
 <category>a</category><pubDate>Fri, 23 Jun 2023 12:30:00 GMT</pubDate></item></channel></rss>"""
@@ -54,6 +55,14 @@ class SampleContext:
         with file.open("ab" if append else "wb") as opened:
             opened.write(data)
         return file.stat().st_size
+
+    def read_stored(self, file: FileValue) -> bytes:
+        return self.read_file(file.name)
+
+    def store_file(self, name: str, data: bytes, mime_type: str | None = None) -> FileValue:
+        size = self.write_file(name, data)
+        fields = {"$file": self.execution_id, "name": name, "mime_type": mime_type or "text/plain", "size": size}
+        return FileValue.model_validate(fields)
 
     def is_address_allowed(self, address: str) -> bool:
         ip = ipaddress.ip_address(address)

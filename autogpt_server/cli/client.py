@@ -6,7 +6,8 @@ import ipaddress
 import json
 import time
 from collections.abc import Iterator
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, BinaryIO, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -127,6 +128,27 @@ class ServerClient:
     def delete(self, path: str, **query: Any) -> None:
         self._call("DELETE", path, query, None)
 
+    def upload(self, path: str, file: Path, **query: Any) -> Any:
+        """Send a file piece by piece."""
+        with file.open("rb") as opened:
+            return self._send("POST", path, query, opened, {})
+
+    def download(self, path: str, to: Path) -> None:
+        """Fetch a file piece by piece; it is there as a whole, or not at all."""
+        draft = to.with_name(f".{to.name}.part")
+        try:
+            with self._http.stream("GET", path) as answer, draft.open("wb") as opened:
+                if answer.is_error:
+                    answer.read()
+                    raise _error(answer)
+                for chunk in answer.iter_bytes():
+                    opened.write(chunk)
+            draft.replace(to)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"The server at {self.url} did not send all of it: {error}") from None
+        finally:
+            draft.unlink(missing_ok=True)
+
     def pages(self, path: str, limit: int, **query: Any) -> Iterator[dict[str, Any]]:
         """Read up to ``limit`` items of a list that pages."""
         cursor: str | None = None
@@ -166,14 +188,15 @@ class ServerClient:
         self, method: str, path: str, query: dict[str, Any], body: Any, headers: dict[str, str] | None = None
     ) -> Any:
         content = None if body is None else json.dumps(body).encode("utf-8", "surrogatepass")
+        json_header = {"Content-Type": "application/json"} if content is not None else {}
+        return self._send(method, path, query, content, (headers or {}) | json_header)
+
+    def _send(
+        self, method: str, path: str, query: dict[str, Any], content: bytes | BinaryIO | None, headers: dict[str, str]
+    ) -> Any:
+        params = {name: value for name, value in query.items() if value is not None}
         try:
-            answer = self._http.request(
-                method,
-                path,
-                params={name: value for name, value in query.items() if value is not None},
-                content=content,
-                headers=(headers or {}) | ({"Content-Type": "application/json"} if content is not None else {}),
-            )
+            answer = self._http.request(method, path, params=params, content=content, headers=headers)
         except httpx.ConnectError:
             raise Unavailable(f"No server answers at {self.url}; start one with: autogpt serve") from None
         except httpx.HTTPError as error:

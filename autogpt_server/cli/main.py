@@ -10,7 +10,21 @@ from typing import Annotated
 
 import typer
 
-from autogpt_server.cli import alerts, block, doctor, execution, graph, key, migrate, run, schedule, task, user, why
+from autogpt_server.cli import (
+    alerts,
+    block,
+    doctor,
+    execution,
+    file,
+    graph,
+    key,
+    migrate,
+    run,
+    schedule,
+    task,
+    user,
+    why,
+)
 from autogpt_server.errors import ConflictError, InvalidError, NotAuthenticated, NotFoundError, ServerError
 
 app = typer.Typer(
@@ -27,6 +41,7 @@ app.add_typer(execution.app, name="execution")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(block.app, name="blocks")
 app.add_typer(migrate.app, name="migrate")
+app.add_typer(file.app, name="file")
 app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
 app.command("why")(why.why)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autogpt_server.data.database import Database
+from autogpt_server.files.cleanup import SteadyClock, clean_up
+from autogpt_server.files.files import Files
 from autogpt_server.monitoring.block_errors import report_block_error_rates
 from autogpt_server.monitoring.drift import NO_DRIFT, report_drift
 from autogpt_server.monitoring.late_executions import report_late_executions
@@ -28,7 +30,10 @@ def make_ports(settings: Settings, database: Database) -> Mapping[str, Task]:
         drift = report_drift(database)
         return report if drift == NO_DRIFT else f"{report}\n{drift}"
 
+    files, steady = Files(settings, database), SteadyClock()
+
     return {
+        "cleanup_expired_files": lambda: str(clean_up(files, steady)),
         "report_late_executions": late_executions,
         "report_block_error_rates": lambda: report_block_error_rates(settings, database),
     }

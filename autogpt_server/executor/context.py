@@ -12,6 +12,8 @@ from autogpt_server.errors import BlockError, ServerError
 from autogpt_server.executor.block_logs import BlockLog
 from autogpt_server.executor.sub_graphs import SubGraphs
 from autogpt_server.executor.user_files import UserFiles
+from autogpt_server.files.files import UserStorage
+from autogpt_server.model.file import FileValue
 from autogpt_server.model.policy import RetryPolicy
 from autogpt_server.model.retries import retry_delay
 
@@ -38,6 +40,8 @@ class ExecutionScope:
     sub_graphs: SubGraphs | None
     max_log_bytes: int
     allowed_networks: tuple[_Network, ...]
+    #: None where blocks have no storage.
+    storage: UserStorage | None = None
 
 
 class NodeContext:
@@ -142,6 +146,18 @@ class NodeContext:
 
     def write_file(self, path: str, data: bytes, *, append: bool = False) -> int:
         return self._scope.files.write(path, data, append=append)
+
+    def read_stored(self, file: FileValue) -> bytes:
+        return self._storage.read(file)
+
+    def store_file(self, name: str, data: bytes, mime_type: str | None = None) -> FileValue:
+        return self._storage.store(name, data, mime_type, self.node_execution_id)
+
+    @property
+    def _storage(self) -> UserStorage:
+        if self._scope.storage is None:
+            raise BlockError("there is no storage here")
+        return self._scope.storage
 
     def is_address_allowed(self, address: str) -> bool:
         ip = ipaddress.ip_address(address)

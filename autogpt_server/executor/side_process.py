@@ -8,6 +8,7 @@ import socket
 from typing import Any, BinaryIO, cast
 
 from autogpt_server.blocks.registry import load_registry
+from autogpt_server.data.database import Database
 from autogpt_server.errors import BlockError
 from autogpt_server.executor.block_logs import kept_block_output, route_output_to
 from autogpt_server.executor.child_count import TooManyChildren
@@ -17,6 +18,7 @@ from autogpt_server.executor.memory import MemoryWatch
 from autogpt_server.executor.node_outputs import NodeOutputs, OutputLimits
 from autogpt_server.executor.side_messages import LENGTH, packed, told_error, unpacked
 from autogpt_server.executor.user_files import UserFiles
+from autogpt_server.files.files import Files, UserStorage
 from autogpt_server.model.block import BlockOutput, BlockRegistry
 from autogpt_server.service.process import AppProcess
 from autogpt_server.settings import Settings
@@ -51,10 +53,12 @@ class SideProcess(AppProcess):
 
             confine(self.settings, on_fork=let_go)
             self.ready()
+            # Connects when a block asks for a file.
+            files = Files(self.settings, Database.from_settings(self.settings))
             stream = cast(BinaryIO, connection.makefile("rwb"))
             with kept_block_output():
                 while (order := _read(stream)) is not None:
-                    answer = _Run(self.settings, registry, stream, order).execute()
+                    answer = _Run(self.settings, files, registry, stream, order).execute()
                     end_if_forked()
                     if self.stopping.is_set():
                         # What ended the block was meant for this process.
@@ -69,7 +73,9 @@ class SideProcess(AppProcess):
 class _Run:
     """One run of a block."""
 
-    def __init__(self, settings: Settings, registry: BlockRegistry, stream: BinaryIO, order: dict[str, Any]) -> None:
+    def __init__(
+        self, settings: Settings, files: Files, registry: BlockRegistry, stream: BinaryIO, order: dict[str, Any]
+    ) -> None:
         self._stream, self._order = stream, order
         self._memory = MemoryWatch(settings.executor_memory_mb, runs_alone=True)
         self._block = registry.get(order["block"])
@@ -82,6 +88,7 @@ class _Run:
             sub_graphs=None,
             max_log_bytes=settings.max_node_log_bytes,
             allowed_networks=parse_networks(settings.allowed_networks),
+            storage=UserStorage(files, order["user_id"], settings.max_file_bytes),
         )
         self._context = NodeContext(scope, order["node_execution_id"], order["node_id"], tries=order["tries"])
         self._context.go_on_after(order["tries"], order["logs"])

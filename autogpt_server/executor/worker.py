@@ -37,6 +37,7 @@ from autogpt_server.executor.signs_of_life import SignsOfLife, marks_path
 from autogpt_server.executor.sub_graphs import SubGraphs
 from autogpt_server.executor.submit import Submitter
 from autogpt_server.executor.user_files import UserFiles
+from autogpt_server.files.files import Files, UserStorage
 from autogpt_server.logs import bound_contextvars
 from autogpt_server.model.block import BlockRegistry
 from autogpt_server.model.clock import now_ms
@@ -115,6 +116,7 @@ class Worker:
         self._registry = registry
         self._graphs = CompiledGraphs(database, registry)
         self._networks = parse_networks(settings.allowed_networks)
+        self._stored_files = Files(settings, database)
         self._limits = ExecutionLimits(settings.max_node_executions, settings.execution_timeout_seconds)
         self._nudger = Nudger(settings.run_dir)
         self._user_files: dict[str, UserFiles] = {}
@@ -341,6 +343,7 @@ class Worker:
             sub_graphs=sub_graphs,
             max_log_bytes=self._settings.max_node_log_bytes,
             allowed_networks=self._networks,
+            storage=UserStorage(self._stored_files, claimed.user_id, self._settings.max_file_bytes),
         )
         executor = GraphExecutor(claimed, scope, self._graphs, self._db, committer, nodes, self._limits)
         self._active[claimed.id] = executor

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol, cast
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from autogpt_server.errors import BlockError, BlockInputError, BlockNotFound
+from autogpt_server.model.file import FileValue
 from autogpt_server.model.ids import canonical_id
 from autogpt_server.model.policy import RetryPolicy
 
@@ -74,6 +75,14 @@ class BlockContext(Protocol):
 
     def write_file(self, path: str, data: bytes, *, append: bool = False) -> int:
         """Write a file in the user's folder and return its size in bytes.  Raises BlockError when it may not."""
+        ...
+
+    def read_stored(self, file: FileValue) -> bytes:
+        """Read a stored file that a pin received.  Raises BlockError when it is gone, too large or not the user's."""
+        ...
+
+    def store_file(self, name: str, data: bytes, mime_type: str | None = None) -> FileValue:
+        """Store a file of the user, and return it as a value for a pin.  Raises BlockError when that may not be."""
         ...
 
     def is_address_allowed(self, address: str) -> bool:
@@ -191,7 +200,9 @@ class Block:
             known = ", ".join(sorted(self._parse_output)) or "none"
             raise BlockError(f"{self.name} yielded the unknown pin {pin!r}; its output pins are: {known}")
         try:
-            return parse(value)
+            parsed = parse(value)
+            # Between nodes only JSON travels.
+            return parsed.model_dump(mode="json", by_alias=True) if isinstance(parsed, BaseModel) else parsed
         except ValidationError as error:
             raise BlockError(f"{self.name} yielded a wrong value on pin {pin!r}: {_describe(error)}") from None
 

@@ -23,6 +23,7 @@ from autogpt_server.executor.running_nodes import RunningNodes
 from autogpt_server.executor.sub_graphs import SubGraphs
 from autogpt_server.executor.submit import Submitter
 from autogpt_server.executor.user_files import UserFiles
+from autogpt_server.files.files import Files, UserStorage
 from autogpt_server.model.block import ERROR_PIN, Block
 from autogpt_server.model.execution import Outputs
 from autogpt_server.model.ids import new_id, node_execution_id
@@ -143,6 +144,7 @@ class BlockCall(AppProcess):
             sub_graphs=sub_graphs,
             max_log_bytes=settings.max_node_log_bytes,
             allowed_networks=parse_networks(settings.allowed_networks),
+            storage=UserStorage(Files(settings, database), self._user_id, settings.max_file_bytes),
         )
         nodes = NodeExecutor(
             1,

@@ -26,6 +26,7 @@ from autogpt_server.errors import (
     NotFoundError,
     Problem,
     ServerError,
+    TooLarge,
     Unavailable,
 )
 from autogpt_server.model.ids import new_id
@@ -67,6 +68,7 @@ INTERNAL = Kind(500, "internal", "Internal error")
 BY_ERROR: tuple[tuple[type[ServerError], Kind], ...] = (
     (NotFoundError, Kind(404, "not-found", "Not found")),
     (NotAuthenticated, UNKNOWN),
+    (TooLarge, TOO_LARGE),
     (NotAuthorizedError, FORBIDDEN),
     (InvalidError, INVALID),
     (ConflictError, Kind(409, "conflict", "Conflict")),

@@ -14,6 +14,7 @@ from autogpt_server.server.api import (
     accounts,
     blocks,
     executions,
+    files,
     graphs,
     health,
     metrics,
@@ -68,13 +69,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.is_reachable = is_reachable
     add_handlers(app)
     # The last one added is the first to see a request.
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, max_file_bytes=settings.max_upload_bytes)
     # Beyond loopback it has names that nobody told it, and every request needs a key.
     app.add_middleware(Doorkeeper, host=None if is_reachable else settings.host)
     app.add_middleware(LastResort)
 
     api = APIRouter(prefix="/api", responses=PROBLEMS, dependencies=_CHECKS)
-    for part in (blocks, graphs, executions, schedules, monitoring, system, accounts, health, metrics):
+    for part in (blocks, graphs, executions, schedules, monitoring, files, system, accounts, health, metrics):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(websocket.router)

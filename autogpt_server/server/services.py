@@ -13,6 +13,7 @@ from autogpt_server.blocks.registry import load_registry
 from autogpt_server.data.blocks import sync_blocks
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
+from autogpt_server.data.keyring import open_keyring
 from autogpt_server.data.leases import Leases
 from autogpt_server.data.prisma_client import Prisma, connect
 from autogpt_server.data.users import ensure_default_user
@@ -22,6 +23,8 @@ from autogpt_server.events.handover import Offers
 from autogpt_server.events.nudge import Nudger, NudgeReceiver, Topic
 from autogpt_server.executor.rerun import Reruns
 from autogpt_server.executor.submit import Submitter
+from autogpt_server.files.cleanup import SteadyClock
+from autogpt_server.files.files import Files
 from autogpt_server.model.block import BlockRegistry
 from autogpt_server.model.check import Limits
 from autogpt_server.scheduler.backfill import Backfills
@@ -32,6 +35,7 @@ from autogpt_server.server.events import EventStreams
 from autogpt_server.server.executor_watch import ExecutorWatch
 from autogpt_server.service.run_folder import open_run_folder
 from autogpt_server.settings import Settings
+from autogpt_server.vault.keyring import Keyring
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,10 @@ class Services:
     reruns: Reruns
     scheduling: Scheduling
     backfills: Backfills
+    files: Files
+    #: For deleting what expired.
+    steady_clock: SteadyClock
+    keyring: Keyring
     block_names: BlockNames
     block_calls: BlockCalls
     events: EventStreams
@@ -113,6 +121,9 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
             reruns=Reruns(settings, database, registry),
             scheduling=Scheduling(database, lambda ids: nudger.send(Topic.SCHEDULES, ids)),
             backfills=Backfills(database),
+            files=Files(settings, database),
+            steady_clock=SteadyClock(),
+            keyring=open_keyring(settings, database),
             block_names=block_names,
             block_calls=block_calls,
             events=events,

@@ -58,6 +58,7 @@ def test_documentation_names_no_command_that_does_not_exist():
         "autogpt migrate",
         "autogpt task",
         "autogpt user",
+        "autogpt file",
         "autogpt key",
     }
     headings = [line.removeprefix("## ") for line in DOCS.splitlines() if line.startswith("## ")]

@@ -30,6 +30,7 @@ def _owned(method: str, path: str, scope: Scope, body: object = None) -> Endpoin
 
 _GRAPH, _EXECUTION = "/api/graphs/{graph_id}", "/api/executions/{execution_id}"
 _SCHEDULE, _KEY, _USER = "/api/schedules/{schedule_id}", "/api/keys/{key_id}", "/api/users/{user_id}"
+_FILE = "/api/files/{file_id}"
 _RANGE = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
 
 ENDPOINTS = (
@@ -74,6 +75,14 @@ ENDPOINTS = (
     _owned("GET", f"{_SCHEDULE}/why", READ),
     _owned("POST", f"{_SCHEDULE}/backfill", EXECUTE, _RANGE),
     _owned("POST", f"{_SCHEDULE}/backfill/preview", READ, _RANGE),
+    Endpoint("GET", "/api/files", READ),
+    Endpoint("POST", "/api/files", WRITE),
+    Endpoint("POST", "/api/files/cleanup", ADMIN),
+    _owned("GET", _FILE, READ),
+    _owned("PATCH", _FILE, WRITE, {"name": "other"}),
+    _owned("DELETE", _FILE, WRITE),
+    _owned("POST", f"{_FILE}/link", READ, {}),
+    _owned("GET", f"{_FILE}/content", READ),
     Endpoint("GET", "/api/alerts", READ),
     Endpoint("GET", "/api/block-stats", READ),
     Endpoint("GET", "/api/system/tasks", ADMIN),

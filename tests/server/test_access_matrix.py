@@ -111,7 +111,9 @@ class World:
         assert (await self.send(owner, "POST", f"/api/executions/{execution_id}/stop")).status_code == 200
         schedule_id = await self.made(owner, f"/api/graphs/{graph_id}/schedules", {"cron": "@yearly", "inputs": {}})
         key, _ = self.accounts.add_key(owner.user, "to be looked at", [Scope.READ])
-        return {"graph_id": graph_id, "execution_id": execution_id, "schedule_id": schedule_id, "key_id": key.id}
+        return {"graph_id": graph_id, "execution_id": execution_id, "schedule_id": schedule_id, "key_id": key.id} | {
+            "file_id": self.app.state.services.files.add(owner.user.id, "a.txt", b"Hello").id
+        }
 
     async def made(self, owner: Caller, path: str, body: object, **query: str) -> str:
         headers = {"Authorization": f"Bearer {owner.key}"}
@@ -180,7 +182,7 @@ async def test_the_matrix(world: World):
     # So that nobody empties it by mistake.
     assert sum(seen.values()) > 900, seen
     # Nothing of the other user's was touched.
-    for name in ("graph", "execution", "schedule"):
+    for name in ("graph", "execution", "schedule", "file"):
         path = f"/api/{name}s/{foreign[f'{name}_id']}"
         assert (await world.send(stranger, "GET", path)).status_code == 200
 

@@ -39,12 +39,14 @@ CHECKS: list[Any] = [
 ]
 EXAMPLES = 5
 #: Health is 503 without executors, and takes no parameters; nor do metrics and what is parked.  Executing a block
-#: starts a process; no name of a block or a task is a bad one.
+#: starts a process; no name of a block or a task is a bad one.  A key that is made would shut out all further requests.
 LEFT_OUT = {
-    GenerationMode.POSITIVE: {"/api/health", "/api/blocks/{name}/execute"},
+    GenerationMode.POSITIVE: {"/api/health", "/api/blocks/{name}/execute", "/api/keys"},
     GenerationMode.NEGATIVE: {
         "/api/health",
         "/api/metrics",
+        "/api/keys",
+        "/api/me",
         "/api/schedules/parked",
         "/api/system/tasks",
         "/api/system/tasks/{task_id}/run",

@@ -1,0 +1,5 @@
+-- DropForeignKey
+ALTER TABLE "FileDefinition" DROP CONSTRAINT "FileDefinition_userId_fkey";
+
+-- DropTable
+DROP TABLE "FileDefinition";
