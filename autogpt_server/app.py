@@ -22,6 +22,7 @@ PROCESSES = (
     # Stopped after the executors, so that clients see how what still runs ends; it refuses new work meanwhile.
     ProcessSpec("autogpt_server.server.agent_server:AgentServer", after=("QueryEngine",), is_told_early=True),
     ProcessSpec("autogpt_server.compose.scheduler:Scheduler", after=("migrate",)),
+    ProcessSpec("autogpt_server.notifications.service:NotificationManager", after=("migrate",)),
     # Its own limit grows with the setting for draining, and is kept by itself.
     ProcessSpec("autogpt_server.executor.manager:ExecutionManager", after=("QueryEngine",), stop_within=3600),
 )
@@ -36,6 +37,7 @@ PRELOAD = (
     "autogpt_server.data.query_engine",
     "autogpt_server.executor.manager",
     "autogpt_server.compose.scheduler",
+    "autogpt_server.notifications.service",
     "autogpt_server.server.agent_server",
 )
 

@@ -99,6 +99,15 @@ class FileNotKnown(NotFoundError):
         return f"File {self.file_id} not found; it may have expired."
 
 
+class TargetNotFound(NotFoundError):
+    def __init__(self, target_id: str) -> None:
+        super().__init__(target_id)
+        self.target_id = target_id
+
+    def __str__(self) -> str:
+        return f"Target {self.target_id} not found."
+
+
 class TooLarge(ServerError):
     """What was sent is larger than may be."""
 

@@ -184,6 +184,17 @@ class Settings(BaseSettings):
     #: folder has them.
     secret_keys: SecretStr | None = None
 
+    # Mail
+    #: Server that takes mails; without one they are put into the folder ``mails`` of the data folder.
+    smtp_host: str | None = None
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    #: How the connection is encrypted: not at all, after a greeting, or from its beginning.
+    smtp_tls: Literal["none", "starttls", "tls"] = "starttls"
+    #: Who mails are from.
+    mail_from: Annotated[str, Field(pattern=r"^[^\r\n]+@[^\r\n]+$")] = "agent-server@localhost"
+
     # What blocks may reach
     #: Private, loopback and link-local networks that web requests may reach, as CIDR, separated by commas.
     allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()
@@ -249,6 +260,11 @@ class Settings(BaseSettings):
     def files_dir(self) -> Path:
         """Users' folders, one each."""
         return self.data_dir / "files"
+
+    @cached_property
+    def mails_dir(self) -> Path:
+        """Mails that no server takes."""
+        return self.data_dir / "mails"
 
     @cached_property
     def run_dir(self) -> Path:

@@ -66,6 +66,7 @@ def running_server(folder: Path, database_url: str) -> Generator[Server]:
             "AUTOGPT_PORT": "0",
             "AUTOGPT_EXECUTION_MANAGER_PORT": "0",
             "AUTOGPT_EXECUTION_SCHEDULER_PORT": "0",
+            "AUTOGPT_NOTIFICATION_PORT": "0",
             "AUTOGPT_LOG_LEVEL": "warning",
             "PYTHONPATH": str(ROOT),
         }

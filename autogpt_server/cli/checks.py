@@ -208,6 +208,7 @@ def _ports(settings: Settings) -> Iterator[Check]:
         "AUTOGPT_PORT": settings.port,
         "EXECUTION_MANAGER_PORT": settings.execution_manager_port,
         "EXECUTION_SCHEDULER_PORT": settings.execution_scheduler_port,
+        "NOTIFICATION_PORT": settings.notification_port,
     }
     for setting, port in ports.items():
         with socket.socket() as probe:

@@ -125,6 +125,10 @@ class ServerClient:
         """
         return self._call("POST", path, query, body, {} if key is None else {"Idempotency-Key": key})
 
+    def put(self, path: str, body: Any) -> Any:
+        """Replace."""
+        return self._call("PUT", path, {}, body)
+
     def delete(self, path: str, **query: Any) -> None:
         self._call("DELETE", path, query, None)
 

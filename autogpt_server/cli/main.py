@@ -19,6 +19,7 @@ from autogpt_server.cli import (
     graph,
     key,
     migrate,
+    notification,
     run,
     schedule,
     task,
@@ -41,6 +42,7 @@ app.add_typer(execution.app, name="execution")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(block.app, name="blocks")
 app.add_typer(migrate.app, name="migrate")
+app.add_typer(notification.app, name="notification")
 app.add_typer(file.app, name="file")
 app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")

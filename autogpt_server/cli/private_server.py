@@ -32,6 +32,7 @@ from autogpt_server.settings import Settings
 _COMMAND = [
     *("/usr/bin/env", "AUTOGPT_HOST=127.0.0.1", "AUTOGPT_PORT=0", "AUTOGPT_EXECUTION_MANAGER_PORT=0"),
     "AUTOGPT_EXECUTION_SCHEDULER_PORT=0",
+    "AUTOGPT_NOTIFICATION_PORT=0",
     "AUTOGPT_LOG_FORMAT=human",
     *(sys.executable, "-m", "autogpt_server.cli.tied_server"),
 ]

@@ -10,8 +10,11 @@ from autogpt_server.files.files import Files
 from autogpt_server.monitoring.block_errors import report_block_error_rates
 from autogpt_server.monitoring.drift import NO_DRIFT, report_drift
 from autogpt_server.monitoring.late_executions import report_late_executions
+from autogpt_server.notifications.service import hurry
+from autogpt_server.notifications.summaries import queue_weekly_summaries
 from autogpt_server.scheduler import service
 from autogpt_server.scheduler.jobs import Task
+from autogpt_server.scheduler.rpc_models import NotificationJobArgs
 from autogpt_server.settings import Settings
 
 
@@ -32,7 +35,13 @@ def make_ports(settings: Settings, database: Database) -> Mapping[str, Task]:
 
     files, steady = Files(settings, database), SteadyClock()
 
+    def existing_batches(arguments: NotificationJobArgs) -> str:
+        number = hurry(database, [kind.value for kind in arguments.notification_types])
+        return f"{number:,} notifications are sent now"
+
     return {
+        "process_existing_batches": existing_batches,
+        "process_weekly_summary": lambda: f"{queue_weekly_summaries(database):,} users were looked at",
         "cleanup_expired_files": lambda: str(clean_up(files, steady)),
         "report_late_executions": late_executions,
         "report_block_error_rates": lambda: report_block_error_rates(settings, database),

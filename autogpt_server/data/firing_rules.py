@@ -9,9 +9,11 @@ from autogpt_server.data.controls import Controls
 from autogpt_server.data.database import Database
 from autogpt_server.data.ends import Ends
 from autogpt_server.data.firing_plans import Plan
+from autogpt_server.data.notifications import News, queue_notifications
 from autogpt_server.data.scheduled_executions import ScheduledExecution
 from autogpt_server.data.slots import write_slots
 from autogpt_server.model import clock
+from autogpt_server.model.notification import NotificationType
 from autogpt_server.model.schedule import OverlapPolicy, Schedule, SlotOutcome
 
 #: Executions of a schedule, the latest ones, among which one that has not ended is looked for: of its slots, and of
@@ -96,6 +98,9 @@ class FiringRules:
             (False, moment, "scheduler", reason, moment, schedule.id),
         )
         c.execute(self._db.sql("UPDATE apscheduler_jobs SET next_run_time = NULL WHERE id = ?"), (schedule.id,))
+        data = {"schedule_id": schedule.id, "name": schedule.name, "graph_id": schedule.graph_id, "reason": reason}
+        key = f"{schedule.id} {schedule.revision}"
+        queue_notifications(self._db, c, [News(schedule.user_id, NotificationType.SCHEDULE_PAUSED, key, data)], now)
 
     def _unfinished(self, c: Connection, ids: list[str]) -> dict[str, tuple[int, int]]:
         """Count what waits and what runs of each schedule."""

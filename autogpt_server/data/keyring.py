@@ -6,8 +6,7 @@ from autogpt_server.data.database import Database
 from autogpt_server.settings import Settings
 from autogpt_server.vault.keyring import Keyring
 
-#: Tables and columns that hold encrypted texts.
-SEALED: tuple[tuple[str, str], ...] = ()
+_ANY = 'SELECT 1 FROM "NotificationTarget" LIMIT 1'
 
 
 def open_keyring(settings: Settings, database: Database) -> Keyring:
@@ -18,7 +17,4 @@ def open_keyring(settings: Settings, database: Database) -> Keyring:
 def has_sealed(database: Database) -> bool:
     """Tell whether an encrypted text is stored."""
     with database.read() as c:
-        return any(
-            c.execute(f'SELECT 1 FROM "{table}" WHERE "{column}" IS NOT NULL LIMIT 1').first() is not None
-            for table, column in SEALED
-        )
+        return c.execute(_ANY).first() is not None

@@ -8,6 +8,7 @@ from datetime import datetime
 from autogpt_server.data.database import Database
 from autogpt_server.model import clock
 from autogpt_server.model.ids import least_id
+from autogpt_server.model.turns import PARTS
 
 # By the index of the queue, which holds the id as well: no order is asked for, so that nothing is sorted.
 _LATE = """
@@ -42,3 +43,12 @@ def find_late_executions(db: Database, first: datetime, last: datetime, limit: i
         assert created is not None
         found.append(LateExecution(id_, graph_id, version, user_id, created))
     return found
+
+
+def count_running(db: Database, user_id: str) -> int:
+    """Count the executions of a user that run and are no parts of others."""
+    text = """
+SELECT COUNT(*) FROM "AgentGraphExecution" WHERE "status" = 'RUNNING' AND "userId" = ? AND "lane" <> ?
+"""
+    with db.read() as c:
+        return int(c.execute(db.sql(text), (user_id, PARTS)).scalar_one())

@@ -16,6 +16,7 @@ from autogpt_server.data.commit import LeaseLost
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.data.ends import Ends
+from autogpt_server.data.notifications import ExecutionEnd, ExecutionNews
 from autogpt_server.data.release import end_running_nodes, release
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
@@ -231,7 +232,8 @@ class Leases:
         row = c.execute(
             self._db.sql(
                 'UPDATE "AgentGraphExecution" SET "status" = \'FAILED\', "deaths" = ?, "error" = ?, "endedAt" = ?, '
-                '"revision" = "revision" + 1 WHERE "id" = ? RETURNING "revision", "attempt"'
+                '"revision" = "revision" + 1 WHERE "id" = ? '
+                'RETURNING "revision", "attempt", "userId", "agentGraphId", "parentExecutionId"'
             ),
             (deaths, error, now, execution_id),
         ).one()
@@ -247,3 +249,6 @@ class Leases:
         blamed = {suspect.node_execution_id for suspect in suspects} or None
         ends.executions[ExecutionStatus.FAILED.value] += 1
         end_running_nodes(self._db, c, ends, execution_id, ExecutionStatus.FAILED, error, row[0], blamed)
+        if row[4] is None:
+            end = ExecutionEnd(execution_id, row[2], row[3], ExecutionStatus.FAILED.value, error)
+            ExecutionNews(self._db).tell(c, [end])

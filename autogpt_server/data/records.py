@@ -16,6 +16,7 @@ from autogpt_server.data.drafts import Draft, DraftEnd
 from autogpt_server.data.ends import Ends
 from autogpt_server.data.leases import Lease, Leases
 from autogpt_server.data.node_rows import Columns, NodeRow, columns, write_node_rows
+from autogpt_server.data.notifications import ExecutionEnd, ExecutionNews
 from autogpt_server.data.release import end_running_nodes
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
@@ -78,6 +79,9 @@ class _Stored:
     attempt: int
     revision: int
     is_stopping: bool
+    user_id: str
+    graph_id: str
+    is_part: bool
     #: Whether this commit has moved it on.
     is_advanced: bool = False
 
@@ -99,7 +103,8 @@ class _Stored:
 
 
 _LOCK = """
-SELECT "id","status","executor","attempt","revision","stopRequestedAt" FROM "AgentGraphExecution" WHERE "id" {among}
+SELECT "id","status","executor","attempt","revision","stopRequestedAt","userId","agentGraphId","parentExecutionId"
+FROM "AgentGraphExecution" WHERE "id" {among}
 ORDER BY "id"{lock}
 """
 
@@ -143,7 +148,7 @@ def recorder(
         tell_draft: Called with every try, before its rows are written: with what it changes where that is little and
             of one execution, else with None.
     """
-    leases = Leases(database)
+    leases, news = Leases(database), ExecutionNews(database)
 
     def write(connection: Connection, records: list[Record]) -> list[bool]:
         leases.bump(connection, lease)
@@ -160,12 +165,24 @@ def recorder(
         if tell_draft is not None:
             tell_draft(writing.draft(records, stored))
         writing.write(connection)
+        news.tell(connection, _ends(records, stored))
         crash_point("record.written")
         if writing.ends:
             crash_point("end.written")
         return [revision is not None for revision in revisions]
 
     return write
+
+
+def _ends(records: list[Record], stored: dict[str, _Stored]) -> list[ExecutionEnd]:
+    """Tell which executions end with this commit, parts of others left out: whoever waits for those hears of them."""
+    ends: list[ExecutionEnd] = []
+    for record in records:
+        row = stored.get(record.execution_id)
+        if record.ending is not None and row is not None and row.is_advanced and not row.is_part:
+            end = record.ending
+            ends.append(ExecutionEnd(record.execution_id, row.user_id, row.graph_id, end.status.value, end.error))
+    return ends
 
 
 class _Writing:
@@ -260,4 +277,7 @@ def _lock(db: Database, c: Connection, ids: set[str]) -> dict[str, _Stored]:
     """Read executions that nobody else changes before our commit."""
     lock = " FOR UPDATE" if db.provider == "postgresql" else ""
     rows = c.execute(db.sql(_LOCK.format(among=db.among, lock=lock)), (db.to_list(sorted(ids)),)).all()
-    return {row[0]: _Stored(row[1], row[2], row[3], row[4], row[5] is not None) for row in rows}
+    return {
+        row[0]: _Stored(row[1], row[2], row[3], row[4], row[5] is not None, row[6], row[7], row[8] is not None)
+        for row in rows
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from autogpt_server.data.alerts import Alerts
 from autogpt_server.data.block_counts import BlockStats, prune_block_counts, read_block_stats
 from autogpt_server.data.database import Database
 from autogpt_server.model import clock
@@ -33,7 +32,7 @@ def report_block_error_rates(settings: Settings, database: Database) -> str:
         Finding(AlertKind.BLOCK_ERROR_RATE, one.block_name, None, _describe(one), int(one.error_rate * 100) // _STEP)
         for one in above
     ]
-    tell(Alerts(database), AlertKind.BLOCK_ERROR_RATE, findings, now)
+    tell(database, AlertKind.BLOCK_ERROR_RATE, findings, now)
     prune_block_counts(database, now)
     threshold = f"{settings.block_error_rate_threshold:.0%}"
     if above:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from autogpt_server.data.alerts import Alerts
 from autogpt_server.data.database import Database
 from autogpt_server.data.schedule_pace import Pace, read_paces
 from autogpt_server.model import clock
@@ -26,7 +25,7 @@ def report_drift(database: Database) -> str:
         Finding(AlertKind.SCHEDULE_DRIFT, pace.schedule_id, pace.user_id, _describe(pace), _severity(pace))
         for pace in slow
     ]
-    tell(Alerts(database), AlertKind.SCHEDULE_DRIFT, findings, now)
+    tell(database, AlertKind.SCHEDULE_DRIFT, findings, now)
     if not slow:
         return NO_DRIFT
     lines = [f"* schedule {pace.schedule_id} ({pace.name}): {_describe(pace)}" for pace in slow]

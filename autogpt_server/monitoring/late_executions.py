@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
-from autogpt_server.data.alerts import Alerts
 from autogpt_server.data.database import Database
-from autogpt_server.data.late_executions import LateExecution, find_late_executions
+from autogpt_server.data.late_executions import LateExecution, count_running, find_late_executions
+from autogpt_server.data.notifications import News, queue_notifications
 from autogpt_server.model import clock
 from autogpt_server.model.alert import AlertKind, Finding
+from autogpt_server.model.notification import NotificationType
 from autogpt_server.monitoring.telling import tell
 from autogpt_server.settings import Settings
 
@@ -41,7 +43,8 @@ def report_late_executions(settings: Settings, database: Database) -> str:
         )
         for user_id, theirs in by_user.items()
     ]
-    tell(Alerts(database), AlertKind.LATE_EXECUTIONS, findings, now)
+    tell(database, AlertKind.LATE_EXECUTIONS, findings, now)
+    _tell_limits(settings, database, by_user, now)
     if not late:
         return NOTHING_LATE
     bound = f" (the first {_LIMIT:,})" if len(late) == _LIMIT else ""
@@ -57,6 +60,20 @@ def report_late_executions(settings: Settings, database: Database) -> str:
         "`autogpt why ID` tells what each of them waits for."
     )
     return "\n".join((head, "Details:", *lines))
+
+
+def _tell_limits(settings: Settings, database: Database, users: Iterable[str], now: datetime) -> None:
+    """Tell users whose executions wait because as many of theirs run as may: once an hour."""
+    limit = settings.max_concurrent_per_user
+    if limit is None:
+        return
+    for user_id in users:
+        if count_running(database, user_id) >= limit:
+            message = f"{limit:,} executions of yours run, as many as may at the same time; others wait for them"
+            data = {"subject": "AUTOGPT_MAX_CONCURRENT_PER_USER", "message": message}
+            key = now.strftime("%Y-%m-%dT%H")
+            with database.write() as c:
+                queue_notifications(database, c, [News(user_id, NotificationType.LIMIT_REACHED, key, data)], now)
 
 
 def _severity(count: int, times_threshold: float) -> int:

@@ -15,7 +15,7 @@ from autogpt_server.telemetry.measures import BEATS, CLAIM_LAG, COMMIT_ROWS, STA
 
 _EXECUTORS = ("Executor", "Quarantine")
 #: Processes without which this machine's part of the server does not work.
-_SERVICES = ("QueryEngine", "ExecutionManager", "Scheduler")
+_SERVICES = ("QueryEngine", "ExecutionManager", "Scheduler", "NotificationManager")
 #: Seconds that an execution may wait while nobody claims anything, before that is called a problem.
 _PATIENCE = 30.0
 #: Seconds for which a write that failed counts, at least: whoever failed to write tries again sooner.

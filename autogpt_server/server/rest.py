@@ -19,6 +19,7 @@ from autogpt_server.server.api import (
     health,
     metrics,
     monitoring,
+    notifications,
     schedules,
     system,
 )
@@ -75,7 +76,19 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(LastResort)
 
     api = APIRouter(prefix="/api", responses=PROBLEMS, dependencies=_CHECKS)
-    for part in (blocks, graphs, executions, schedules, monitoring, files, system, accounts, health, metrics):
+    for part in (
+        blocks,
+        graphs,
+        executions,
+        schedules,
+        monitoring,
+        notifications,
+        files,
+        system,
+        accounts,
+        health,
+        metrics,
+    ):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(websocket.router)

@@ -16,7 +16,7 @@ from autogpt_server.data.executions import Executions
 from autogpt_server.data.keyring import open_keyring
 from autogpt_server.data.leases import Leases
 from autogpt_server.data.prisma_client import Prisma, connect
-from autogpt_server.data.users import ensure_default_user
+from autogpt_server.data.users import Users, ensure_default_user
 from autogpt_server.data.write_probe import WriteProbe
 from autogpt_server.events.datagrams import DatagramReceiver
 from autogpt_server.events.handover import Offers
@@ -58,6 +58,7 @@ class Services:
     #: For deleting what expired.
     steady_clock: SteadyClock
     keyring: Keyring
+    users: Users
     block_names: BlockNames
     block_calls: BlockCalls
     events: EventStreams
@@ -124,6 +125,7 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
             files=Files(settings, database),
             steady_clock=SteadyClock(),
             keyring=open_keyring(settings, database),
+            users=Users(database),
             block_names=block_names,
             block_calls=block_calls,
             events=events,

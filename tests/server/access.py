@@ -31,6 +31,7 @@ def _owned(method: str, path: str, scope: Scope, body: object = None) -> Endpoin
 _GRAPH, _EXECUTION = "/api/graphs/{graph_id}", "/api/executions/{execution_id}"
 _SCHEDULE, _KEY, _USER = "/api/schedules/{schedule_id}", "/api/keys/{key_id}", "/api/users/{user_id}"
 _FILE = "/api/files/{file_id}"
+_TARGET = "/api/notifications/targets/{target_id}"
 _RANGE = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
 
 ENDPOINTS = (
@@ -83,6 +84,14 @@ ENDPOINTS = (
     _owned("DELETE", _FILE, WRITE),
     _owned("POST", f"{_FILE}/link", READ, {}),
     _owned("GET", f"{_FILE}/content", READ),
+    Endpoint("GET", "/api/notifications", READ),
+    Endpoint("GET", "/api/notifications/preferences", READ),
+    Endpoint("PUT", "/api/notifications/preferences", WRITE, {"frequencies": {}}),
+    Endpoint("GET", "/api/notifications/targets", READ),
+    Endpoint("POST", "/api/notifications/targets", WRITE, {"kind": "mail", "address": "none"}),
+    _owned("PATCH", _TARGET, WRITE, {"is_enabled": True}),
+    _owned("DELETE", _TARGET, WRITE),
+    _owned("POST", f"{_TARGET}/test", WRITE),
     Endpoint("GET", "/api/alerts", READ),
     Endpoint("GET", "/api/block-stats", READ),
     Endpoint("GET", "/api/system/tasks", ADMIN),

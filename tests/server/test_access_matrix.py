@@ -112,7 +112,10 @@ class World:
         schedule_id = await self.made(owner, f"/api/graphs/{graph_id}/schedules", {"cron": "@yearly", "inputs": {}})
         key, _ = self.accounts.add_key(owner.user, "to be looked at", [Scope.READ])
         return {"graph_id": graph_id, "execution_id": execution_id, "schedule_id": schedule_id, "key_id": key.id} | {
-            "file_id": self.app.state.services.files.add(owner.user.id, "a.txt", b"Hello").id
+            "target_id": await self.made(
+                owner, "/api/notifications/targets", {"kind": "mail", "address": "ann@example.org"}
+            ),
+            "file_id": self.app.state.services.files.add(owner.user.id, "a.txt", b"Hello").id,
         }
 
     async def made(self, owner: Caller, path: str, body: object, **query: str) -> str:

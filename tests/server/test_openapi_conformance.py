@@ -47,6 +47,8 @@ LEFT_OUT = {
         "/api/metrics",
         "/api/keys",
         "/api/me",
+        "/api/notifications/preferences",
+        "/api/notifications/targets",
         "/api/schedules/parked",
         "/api/system/tasks",
         "/api/system/tasks/{task_id}/run",

@@ -1,0 +1,153 @@
+"""Sends what is due, several messages at the same time and one at a time to each target."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from autogpt_server.data.database import Database
+from autogpt_server.data.messages import Messages
+from autogpt_server.data.targets import Targets
+from autogpt_server.data.users import Users
+from autogpt_server.errors import ServerError, TargetNotFound
+from autogpt_server.model import clock
+from autogpt_server.model.notification import Message, MessageState, Target, TargetKind
+from autogpt_server.notifications.channels import LIMIT, SendFailed, send_by_apprise, send_mail, send_webhook
+from autogpt_server.notifications.rendering import Rendered, Renderer
+from autogpt_server.service.crash_points import crash_point
+from autogpt_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Messages that are sent at the same time.
+_AT_ONCE = 8
+#: For so long a message belongs to whoever sends it: longer than sending may take.
+_LEASE = timedelta(seconds=LIMIT * 2)
+#: Before the second try; doubled before each further one.
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=2)
+#: Tries, and how long is tried.
+_TRIES, _PATIENCE = 12, timedelta(days=1)
+
+
+class Sender:
+    """Takes messages that are due and sends them.  One in each process; several may share a database."""
+
+    def __init__(self, settings: Settings, database: Database, targets: Targets) -> None:
+        self._settings, self._targets = settings, targets
+        self._messages, self._users = Messages(database), Users(database)
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="send")
+        self._busy: dict[str, Future[None]] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _renderer(self) -> Renderer:
+        return Renderer()
+
+    def turn(self) -> int:
+        """Put together what is due, and begin to send what waits; returns how many messages are under way."""
+        now = clock.now()
+        self._messages.put_together(now)
+        with self._lock:
+            self._busy = {key: future for key, future in self._busy.items() if not future.done()}
+            free, busy = _AT_ONCE - len(self._busy), set(self._busy)
+        for message in self._messages.due(now, _AT_ONCE * 4) if free > 0 else []:
+            key = message.target_id or message.user_id
+            # A target that hangs keeps one thread busy, not all.
+            if free == 0 or key in busy or not self._messages.claim(message, now, now + _LEASE):
+                continue
+            crash_point("message.claimed")
+            busy.add(key)
+            free -= 1
+            future = self._threads.submit(self._send, message)
+            with self._lock:
+                self._busy[key] = future
+        return len(self._busy)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until what is under way is sent, or has failed."""
+        for future in list(self._busy.values()):
+            future.result(seconds)
+
+    def close(self) -> None:
+        """Begin nothing more.  What is under way ends with the process, and is sent again after its lease."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def send_now(self, target: Target, rendered: Rendered, message_id: str, payload: dict[str, object]) -> None:
+        """Send to a target.
+
+        Raises:
+            SendFailed: It did not arrive.
+        """
+        match target.kind:
+            case TargetKind.MAIL:
+                send_mail(self._settings, target.address, rendered, message_id)
+            case TargetKind.WEBHOOK:
+                send_webhook(self._settings, target.address, target.secret or "", payload, message_id)
+            case TargetKind.APPRISE:
+                send_by_apprise(self._settings, target.address, rendered)
+
+    def _send(self, message: Message) -> None:
+        try:
+            self._try(message)
+        except SendFailed as error:
+            self._failed(message, error)
+        except TargetNotFound:
+            self._settle(message, MessageState.FAILED, "its target was deleted")
+        except ServerError as error:
+            self._failed(message, SendFailed(str(error)))
+        except Exception as error:
+            # The border of one message: the others must go on.
+            log.exception("message %s cannot be sent", message.id)
+            self._failed(message, SendFailed(f"{type(error).__name__}: {error}"))
+        else:
+            crash_point("message.sent")
+            self._settle(message, MessageState.SENT, None)
+
+    def _try(self, message: Message) -> None:
+        user = self._users.get(message.user_id)
+        notifications = self._messages.notifications_of(message)
+        if not notifications:
+            raise SendFailed("what it tells was deleted", is_final=True)
+        rendered = self._renderer.render(user, notifications, message.total)
+        payload: dict[str, object] = {
+            "id": message.id,
+            "user_id": user.id,
+            "subject": rendered.subject,
+            "total": message.total,
+            "notifications": [
+                {"id": n.id, "type": n.type.value, "created_at": _written(n.created_at), "data": n.data}
+                for n in notifications
+            ],
+        }
+        if message.target_id is None:
+            send_mail(self._settings, user.email, rendered, message.id)
+        else:
+            target = self._targets.get(message.user_id, message.target_id)
+            self.send_now(target, rendered, message.id, payload)
+
+    def _failed(self, message: Message, error: SendFailed) -> None:
+        attempt, age = message.attempt + 1, clock.now() - message.created_at
+        if error.is_final or attempt >= _TRIES or age > _PATIENCE:
+            log.error("message %s to user %s is given up: %s", message.id, message.user_id, error)
+            self._settle(message, MessageState.FAILED, str(error))
+            return
+        pause = min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE) * random.uniform(0.8, 1.2)
+        pause = max(pause, error.retry_after or timedelta(0))
+        log.warning("message %s is tried again in %.0f s: %s", message.id, pause.total_seconds(), error)
+        self._settle(message, MessageState.WAITING, str(error), clock.now() + pause)
+
+    def _settle(self, message: Message, state: MessageState, error: str | None, try_at: datetime | None = None) -> None:
+        now = clock.now()
+        try:
+            self._messages.settle(message, state, now, try_at=try_at or now, error=error)
+        except ServerError as failure:
+            # It is sent once more when its lease has run out.
+            log.warning("what became of message %s cannot be written: %s", message.id, failure)
+
+
+def _written(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
