@@ -17,7 +17,19 @@ from benchmarks.bench import Bench
 from benchmarks.databases import open_database
 from benchmarks.figures import Figure
 from benchmarks.server import running_server
-from benchmarks.works import batch, endpoints, idle, large, posts, schedules, single, waits
+from benchmarks.works import (
+    batch,
+    endpoints,
+    files,
+    idle,
+    large,
+    monitoring,
+    notifications,
+    posts,
+    schedules,
+    single,
+    waits,
+)
 
 #: In the order in which they run; each gets a server of its own.
 WORKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -29,10 +41,13 @@ WORKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "large": large.measure,
     "endpoints": endpoints.measure,
     "schedules": schedules.measure,
+    "monitoring": monitoring.measure,
+    "files": files.measure,
+    "notifications": notifications.measure,
     "idle": idle.measure,
 }
 #: Nothing about the database makes a difference to the others.
-_ON_POSTGRESQL = ("single", "post", "batch", "endpoints", "schedules")
+_ON_POSTGRESQL = ("single", "post", "batch", "endpoints", "schedules", "monitoring", "files", "notifications")
 
 
 def main() -> None:

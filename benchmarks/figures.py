@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -60,3 +61,13 @@ def percentile(values: Sequence[float], part: float) -> float:
 def median_and_late(values: Sequence[float]) -> tuple[float, float]:
     """The median and the 95th percentile."""
     return percentile(values, 0.5), percentile(values, 0.95)
+
+
+def timed(work: Callable[[], object], number: int) -> list[float]:
+    """Do something again and again; returns the milliseconds of each time."""
+    times: list[float] = []
+    for _ in range(number):
+        began = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - began) * 1000)
+    return times

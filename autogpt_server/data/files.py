@@ -25,17 +25,20 @@ class FileRows:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, file: File) -> None:
-        """Store a file whose bytes are stored already."""
+    def add(self, *files: File) -> None:
+        """Store files whose bytes are stored already."""
         to_column = self._db.to_column
-        values = (
-            file.id, file.user_id, file.name, file.mime_type, file.size, file.hash, file.encoding,
-            dumps(file.metadata), file.storage_key, file.node_execution_id, to_column(file.expires_at),
-            to_column(file.created_at),
-        )  # fmt: skip
+        rows = [
+            (
+                file.id, file.user_id, file.name, file.mime_type, file.size, file.hash, file.encoding,
+                dumps(file.metadata), file.storage_key, file.node_execution_id, to_column(file.expires_at),
+                to_column(file.created_at),
+            )
+            for file in files
+        ]  # fmt: skip
         with self._db.write() as c:
             text = f'INSERT INTO "FileDefinition" ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)'
-            c.execute(self._db.sql(text), values)
+            c.execute(self._db.sql(text), rows)
 
     def find(self, file_id: str) -> File | None:
         """Read a file, whosever it is; one that is being deleted is none."""

@@ -69,10 +69,10 @@ class Renderer:
 
 
 def _subject(counts: Counter[NotificationType], total: int) -> str:
-    kind, number = counts.most_common(1)[0]
+    kind = counts.most_common(1)[0][0]
     if len(counts) == 1:
         return _TITLES[kind][0] if total == 1 else f"{total:,} {_TITLES[kind][1]}"
-    return f"{total:,} notifications: {number:,} {_TITLES[kind][1]}, and others"
+    return f"{total:,} notifications: {_TITLES[kind][1]}, and others"
 
 
 def _group(kind: NotificationType, notifications: Sequence[Notification], timezone: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _REST_SECONDS = 0.02
 def measure_chains(bench: Bench) -> Iterator[Figure]:
     targets = {1: Target((5, 10), (2, 4)), 10: Target((6, 12), (3, 6))}
     for nodes, target in targets.items():
-        times = median_and_late(_times(bench, chain(nodes), bench.amount(200, 3)))
+        times = median_and_late(milliseconds(bench, chain(nodes), bench.amount(200, 3)))
         yield Figure(
             f"W2: one execution of {nodes} node{'s'[: nodes - 1]}, p50 / p95", times, "ms", _wanted(bench, target)
         )
@@ -25,8 +25,8 @@ def measure_chains(bench: Bench) -> Iterator[Figure]:
 
 def measure_fan(bench: Bench) -> Iterator[Figure]:
     count = bench.amount(100, 2)
-    median, late = median_and_late(_times(bench, fan(100), count))
-    busy, _ = median_and_late(_times(bench, fan(100), count, rest_seconds=0))
+    median, late = median_and_late(milliseconds(bench, fan(100), count))
+    busy, _ = median_and_late(milliseconds(bench, fan(100), count, rest_seconds=0))
     notes = (f"p95 {late:.3g} ms", f"one after the other, without a rest, p50 {busy:.3g} ms")
     yield Figure("W3: 1 -> 100 -> 1, p50", (median,), "ms", _wanted(bench, Target((8,), (3,))), notes=notes)
 
@@ -36,7 +36,8 @@ def _wanted(bench: Bench, target: Target) -> Target | None:
     return target if bench.database.provider == "sqlite" else None
 
 
-def _times(bench: Bench, graph: Document, count: int, rest_seconds: float = _REST_SECONDS) -> list[float]:
+def milliseconds(bench: Bench, graph: Document, count: int, rest_seconds: float = _REST_SECONDS) -> list[float]:
+    """Execute a graph again and again on the idle server; returns the milliseconds of each."""
     graph_id = bench.server.store(graph)
     times: list[float] = []
     with bench.server.connect() as posts, bench.server.connect() as events:
