@@ -153,6 +153,12 @@ class Settings(BaseSettings):
         validation_alias=_names("AUTOGPT_CLOUD_STORAGE_CLEANUP_INTERVAL_HOURS", "CLOUD_STORAGE_CLEANUP_INTERVAL_HOURS"),
     )
 
+    # Keeping
+    #: Days after their end for which executions are kept, with everything recorded of them; by default for ever.
+    retention_executions_days: Count | None = None
+    #: Days for which what became of due times is kept; by default for ever.
+    retention_slots_days: Annotated[int, Field(ge=7)] | None = None
+
     # Limits
     max_nodes: Count = 10_000
     max_links: Count = 50_000

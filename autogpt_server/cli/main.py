@@ -12,6 +12,7 @@ import typer
 
 from autogpt_server.cli import (
     alerts,
+    backup,
     block,
     doctor,
     execution,
@@ -49,6 +50,9 @@ app.add_typer(key.app, name="key")
 app.command("why")(why.why)
 app.command("alerts")(alerts.list_alerts)
 app.add_typer(task.app, name="task")
+app.command("backup")(backup.back_up)
+app.command("restore")(backup.restore)
+app.command("prune")(backup.prune)
 app.command("doctor")(doctor.doctor)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autogpt_server.data.database import Database
+from autogpt_server.data.retention import prune
 from autogpt_server.files.cleanup import SteadyClock, clean_up
 from autogpt_server.files.files import Files
 from autogpt_server.monitoring.block_errors import report_block_error_rates
@@ -44,5 +45,12 @@ def make_ports(settings: Settings, database: Database) -> Mapping[str, Task]:
         "process_weekly_summary": lambda: f"{queue_weekly_summaries(database):,} users were looked at",
         "cleanup_expired_files": lambda: str(clean_up(files, steady)),
         "report_late_executions": late_executions,
+        "prune_history": lambda: str(
+            prune(
+                database,
+                executions_days=settings.retention_executions_days,
+                slots_days=settings.retention_slots_days,
+            )
+        ),
         "report_block_error_rates": lambda: report_block_error_rates(settings, database),
     }

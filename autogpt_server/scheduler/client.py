@@ -37,6 +37,8 @@ class SchedulerClient:
         self.execute_report_block_error_rates_sync = client.execute_report_block_error_rates
         self.execute_cleanup_expired_files = endpoint_to_async(client.execute_cleanup_expired_files)
         self.execute_cleanup_expired_files_sync = client.execute_cleanup_expired_files
+        self.execute_prune_history = endpoint_to_async(client.execute_prune_history)
+        self.execute_prune_history_sync = client.execute_prune_history
         self.health_check = client.health_check_async
         self.health_check_sync = client.health_check
 

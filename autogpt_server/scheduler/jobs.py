@@ -27,7 +27,8 @@ def bind(name: str, task: Task | None) -> None:
 
     Args:
         name: ``process_existing_batches``, which takes ``NotificationJobArgs``, or ``process_weekly_summary``,
-            ``report_late_executions``, ``report_block_error_rates`` or ``cleanup_expired_files``, which take nothing.
+            ``report_late_executions``, ``report_block_error_rates``, ``cleanup_expired_files`` or ``prune_history``,
+            which take nothing.
         task: Called in a thread.
     """
     if task is None:
@@ -64,6 +65,11 @@ def report_block_error_rates() -> str | None:
 def cleanup_expired_files() -> str | None:
     """Remove files whose time is over."""
     return _run("cleanup_expired_files")
+
+
+def prune_history() -> str | None:
+    """Delete executions and slots that are older than they are to be kept."""
+    return _run("prune_history")
 
 
 def _run(name: str, *arguments: NotificationJobArgs) -> str | None:

@@ -13,6 +13,7 @@ PROCESS_WEEKLY_SUMMARY = f"{_HERE}:process_weekly_summary"
 REPORT_LATE_EXECUTIONS = f"{_HERE}:report_late_executions"
 REPORT_BLOCK_ERROR_RATES = f"{_HERE}:report_block_error_rates"
 CLEANUP_EXPIRED_FILES = f"{_HERE}:cleanup_expired_files"
+PRUNE_HISTORY = f"{_HERE}:prune_history"
 
 #: Modules in which other deployments have or had each of them.
 _ELSEWHERE = {
@@ -22,6 +23,7 @@ _ELSEWHERE = {
     REPORT_LATE_EXECUTIONS: ("backend.executor.scheduler", "backend.monitoring.late_execution_monitor"),
     REPORT_BLOCK_ERROR_RATES: ("backend.executor.scheduler", "backend.monitoring.block_error_monitor"),
     CLEANUP_EXPIRED_FILES: ("backend.executor.scheduler", "backend.util.cloud_storage"),
+    PRUNE_HISTORY: (),
 }
 
 #: From any path that a row may name to ours.

@@ -256,6 +256,12 @@ class Scheduler(AppService):
         with on_request():
             jobs.cleanup_expired_files()
 
+    @expose
+    def execute_prune_history(self) -> str:
+        """Delete what is older than it is to be kept now; returns what that was."""
+        with on_request():
+            return jobs.prune_history() or ""
+
     def _ready_scheduling(self) -> Scheduling:
         assert self._scheduling is not None
         return self._scheduling

@@ -15,6 +15,7 @@ from autogpt_server.model import clock
 from autogpt_server.scheduler.known_functions import (
     CLEANUP_EXPIRED_FILES,
     PROCESS_WEEKLY_SUMMARY,
+    PRUNE_HISTORY,
     REPORT_BLOCK_ERROR_RATES,
     REPORT_LATE_EXECUTIONS,
 )
@@ -27,9 +28,11 @@ log = logging.getLogger(__name__)
 
 WEEKLY_SUMMARY, LATE_EXECUTIONS = "process_weekly_summary", "report_late_executions"
 BLOCK_ERROR_RATES, EXPIRED_FILES = "report_block_error_rates", "cleanup_expired_files"
+HISTORY = "prune_history"
 
 #: Ids of those whose jobs are kept in the execution store, among those of schedules.
-STORED_IDS = (LATE_EXECUTIONS, BLOCK_ERROR_RATES, EXPIRED_FILES)
+STORED_IDS = (LATE_EXECUTIONS, BLOCK_ERROR_RATES, EXPIRED_FILES, HISTORY)
+_DAY = 86_400
 #: Of times that are worked out at different moments.
 _TOLERANCE = timedelta(minutes=1)
 
@@ -50,6 +53,8 @@ def system_tasks(settings: Settings) -> tuple[SystemTask, ...]:
     late = settings.execution_late_notification_threshold_secs
     errors = settings.block_error_rate_check_interval_secs
     files = settings.cloud_storage_cleanup_interval_hours * 3600
+    keeps_all = settings.retention_executions_days is None and settings.retention_slots_days is None
+    history = () if keeps_all else (SystemTask(HISTORY, _every(_DAY), Jobstores.EXECUTION, PRUNE_HISTORY),)
     return (
         SystemTask(
             WEEKLY_SUMMARY, UnixCronTrigger("0 * * * *"), Jobstores.WEEKLY_NOTIFICATIONS, PROCESS_WEEKLY_SUMMARY
@@ -57,6 +62,7 @@ def system_tasks(settings: Settings) -> tuple[SystemTask, ...]:
         SystemTask(LATE_EXECUTIONS, _every(late), Jobstores.EXECUTION, REPORT_LATE_EXECUTIONS),
         SystemTask(BLOCK_ERROR_RATES, _every(errors), Jobstores.EXECUTION, REPORT_BLOCK_ERROR_RATES),
         SystemTask(EXPIRED_FILES, _every(files), Jobstores.EXECUTION, CLEANUP_EXPIRED_FILES),
+        *history,
     )
 
 

@@ -55,6 +55,11 @@ POINTS = {
     "slots.committed": "due slots and their executions are stored; no executor was nudged, the schedules are still due",
     "advance.written": "the next slots of schedules are written and not committed",
     "advance.committed": "the next slots of schedules are stored",
+    "message.claimed": "a message to a user is claimed and not sent",
+    "message.sent": "a message to a user is sent, and only its sender knows",
+    "restore.emptied": "all tables are emptied in an open transaction",
+    "restore.filled": "all tables are filled from a backup in an open transaction",
+    "restore.written": "a backup is restored and not committed",
     "engine.written": "the query engine has written in an open transaction",
     "engine.committed": "the query engine has committed, the client has no answer",
 }

@@ -258,10 +258,12 @@ OF_SCHEDULES = (
     "advance.written",
     "advance.committed",
 )
+#: Passed by who tells users, and by who restores a backup; see test_other_deaths.py.
+OF_OTHERS = ("message.claimed", "message.sent", "restore.emptied", "restore.filled", "restore.written")
 
 
 def test_every_place_is_tested() -> None:
-    assert sorted([*PASSED_BY, *AT_START, *AT_STOP, *OF_SCHEDULES]) == sorted(POINTS)
+    assert sorted([*PASSED_BY, *AT_START, *AT_STOP, *OF_SCHEDULES, *OF_OTHERS]) == sorted(POINTS)
 
 
 @pytest.mark.parametrize("point", PASSED_BY)

@@ -37,7 +37,12 @@ def slow_graph(seconds: float) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+# Killed servers on PostgreSQL are the business of tests/faults.
+@pytest.mark.parametrize(
+    ("number", "empty_url"),
+    [(signal.SIGTERM, "sqlite"), (signal.SIGTERM, "postgresql"), (signal.SIGKILL, "sqlite")],
+    indirect=["empty_url"],
+)
 def test_what_was_queued_or_running_at_the_end_completes_after_the_next_start(
     number, empty_url, tmp_path, start_server
 ):

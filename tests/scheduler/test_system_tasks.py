@@ -34,6 +34,8 @@ from autogpt_server.settings import Settings
 from tests.scheduler.job_pickles import Elsewhere, stored_elsewhere
 
 _LIMIT = 20.0
+#: Tasks that are there whatever the settings say.
+_ALWAYS = tuple(id_ for id_ in STORED_IDS if id_ != "prune_history")
 
 
 class Running:
@@ -123,7 +125,10 @@ def test_the_tasks_are_those_that_were_agreed_on(settings: Settings) -> None:
         "report_block_error_rates": timedelta(seconds=settings.block_error_rate_check_interval_secs),
         "cleanup_expired_files": timedelta(hours=settings.cloud_storage_cleanup_interval_hours),
     }
-    assert set(STORED_IDS) == {task.id for task in found.values() if task.store is Jobstores.EXECUTION}
+    keeping = settings.model_copy(update={"retention_slots_days": 30})
+    stored = [task for task in system_tasks(keeping) if task.store is Jobstores.EXECUTION]
+    # What is older than it is to be kept is deleted only where something is not to be kept for ever.
+    assert set(STORED_IDS) == {task.id for task in stored} == {"prune_history", *found} - {"process_weekly_summary"}
 
 
 def test_settings_say_how_often(settings: Settings) -> None:
@@ -184,8 +189,8 @@ def test_a_database_that_goes_away_in_the_middle_of_the_start_is_waited_for(
     running = Running(settings, database)
     register(running.scheduler, settings, running.store)
     with running, database.read() as c:
-        assert read_jobs(database, c, STORED_IDS).keys() == set(STORED_IDS)
-    assert len(calls) == len(STORED_IDS) + 2
+        assert read_jobs(database, c, STORED_IDS).keys() == set(_ALWAYS)
+    assert len(calls) == len(_ALWAYS) + 2
 
 
 def test_a_row_that_was_tampered_with_stays_until_somebody_deletes_it(settings: Settings, database: Database) -> None:
@@ -196,13 +201,13 @@ def test_a_row_that_was_tampered_with_stays_until_somebody_deletes_it(settings: 
     register(running.scheduler, settings, running.store)
     with running:
         mend(running.scheduler, settings, running.store)
-        assert {job.id for job in running.store.get_all_jobs()} == {*STORED_IDS} - {job_id}
+        assert {job.id for job in running.store.get_all_jobs()} == {*_ALWAYS} - {job_id}
         with database.read() as c:
             assert read_jobs(database, c, [job_id]) == {job_id: garbage}
         assert [one.id for one in find_parked(database)] == [job_id]
         remove_parked(database, EXECUTION_JOBS, job_id)
         mend(running.scheduler, settings, running.store)
-        assert {job.id for job in running.store.get_all_jobs()} == {*STORED_IDS}
+        assert {job.id for job in running.store.get_all_jobs()} == {*_ALWAYS}
         soonest = min(job.next_run_time for job in running.store.get_all_jobs())
         assert running.store.get_next_run_time() == soonest
     assert find_parked(database) == []

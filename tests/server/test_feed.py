@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from autogpt_server.accounts import verifier
 from autogpt_server.data.executions import Changes, Executions, NodeChange
 from autogpt_server.errors import ExecutionNotFound, Unavailable
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution, NodeOutput
 from autogpt_server.model.ids import new_id
-from autogpt_server.server import deps, event_stream
+from autogpt_server.model.principal import Principal, Role
+from autogpt_server.server import event_stream
 from autogpt_server.server import feed as feed_module
 from autogpt_server.server.feed import Entry
 from tests.server.conftest import Api
@@ -244,7 +246,7 @@ async def test_a_slow_reader_is_cut_off_and_holds_up_nobody(api: Api, monkeypatc
     monkeypatch.setattr(event_stream, "_SEND_SECONDS", 0.2)
     told = Told(api, monkeypatch)
     told.commit()
-    monkeypatch.setattr(deps, "DEFAULT_USER_ID", "u")
+    monkeypatch.setattr(verifier, "LOCAL_OWNER", Principal("u", Role.OWNER, Role.OWNER.scopes))
     sent: list[Any] = []
     stuck = asyncio.Event()
 

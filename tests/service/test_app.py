@@ -42,6 +42,6 @@ def test_processes_are_run_in_sequence_and_the_address_is_printed_when_it_answer
 
 def test_the_server_starts_what_it_needs_before_what_needs_it():
     names = [spec.name for spec in PROCESSES]
-    assert names == ["migrate", "QueryEngine", "AgentServer", "Scheduler", "ExecutionManager"]
+    assert names == ["migrate", "QueryEngine", "AgentServer", "Scheduler", "NotificationManager", "ExecutionManager"]
     for place, spec in enumerate(PROCESSES):
         assert set(spec.after) <= set(names[:place])

@@ -19,6 +19,7 @@ from autogpt_server.scheduler.client import SchedulerClient
 from autogpt_server.scheduler.system_tasks import (
     BLOCK_ERROR_RATES,
     EXPIRED_FILES,
+    HISTORY,
     LATE_EXECUTIONS,
     STORED_IDS,
     WEEKLY_SUMMARY,
@@ -39,6 +40,7 @@ _DESCRIPTIONS = {
     LATE_EXECUTIONS: "Reports executions that wait for too long, and schedules that fall behind.",
     BLOCK_ERROR_RATES: "Reports blocks that fail too often.",
     EXPIRED_FILES: "Removes files whose time is over.",
+    HISTORY: "Deletes executions and slots that are older than they are to be kept.",
 }
 
 
@@ -76,6 +78,7 @@ async def run_task(services: ServicesDep, task_id: TaskId) -> TaskRunShape:
         LATE_EXECUTIONS: client.execute_report_late_executions,
         BLOCK_ERROR_RATES: client.execute_report_block_error_rates,
         EXPIRED_FILES: client.execute_cleanup_expired_files,
+        HISTORY: client.execute_prune_history,
     }
     try:
         await calls[task_id]()
