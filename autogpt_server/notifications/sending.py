@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -39,9 +39,8 @@ class Sender:
     def __init__(self, settings: Settings, database: Database, targets: Targets) -> None:
         self._settings, self._targets = settings, targets
         self._messages, self._users = Messages(database), Users(database)
-        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="send")
-        self._busy: dict[str, Future[None]] = {}
-        self._lock = threading.Lock()
+        #: Threads that send, by target.  The process does not wait for them at its end: a target may hang.
+        self._busy: dict[str, threading.Thread] = {}
 
     @cached_property
     def _renderer(self) -> Renderer:
@@ -51,30 +50,27 @@ class Sender:
         """Put together what is due, and begin to send what waits; returns how many messages are under way."""
         now = clock.now()
         self._messages.put_together(now)
-        with self._lock:
-            self._busy = {key: future for key, future in self._busy.items() if not future.done()}
-            free, busy = _AT_ONCE - len(self._busy), set(self._busy)
-        for message in self._messages.due(now, _AT_ONCE * 4) if free > 0 else []:
+        self._busy = {key: thread for key, thread in self._busy.items() if thread.is_alive()}
+        if len(self._busy) >= _AT_ONCE:
+            return len(self._busy)
+        for message in self._messages.due(now, _AT_ONCE * 4):
             key = message.target_id or message.user_id
             # A target that hangs keeps one thread busy, not all.
-            if free == 0 or key in busy or not self._messages.claim(message, now, now + _LEASE):
+            if len(self._busy) >= _AT_ONCE or key in self._busy:
+                continue
+            if not self._messages.claim(message, now, now + _LEASE):
                 continue
             crash_point("message.claimed")
-            busy.add(key)
-            free -= 1
-            future = self._threads.submit(self._send, message)
-            with self._lock:
-                self._busy[key] = future
+            thread = threading.Thread(target=self._send, args=(message,), name=f"send-{message.id}", daemon=True)
+            self._busy[key] = thread
+            thread.start()
         return len(self._busy)
 
     def wait(self, seconds: float) -> None:
-        """Wait until what is under way is sent, or has failed."""
-        for future in list(self._busy.values()):
-            future.result(seconds)
-
-    def close(self) -> None:
-        """Begin nothing more.  What is under way ends with the process, and is sent again after its lease."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Wait until what is under way is sent, or has failed, or so many seconds have passed."""
+        end = time.monotonic() + seconds
+        for thread in self._busy.values():
+            thread.join(max(0.0, end - time.monotonic()))
 
     def send_now(self, target: Target, rendered: Rendered, message_id: str, payload: dict[str, object]) -> None:
         """Send to a target.

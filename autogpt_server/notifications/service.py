@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at what is due: nobody waits for a notification on the second.
 _LOOK_SECONDS = 3.0
+#: Seconds for what is being sent to arrive when the process is to end.
+_STOP_SECONDS = 3.0
 #: Seconds without an answer of the database after which the service is of no use.
 _SILENT_SECONDS = 15.0
 
@@ -68,7 +70,8 @@ class NotificationManager(AppService):
 
     def cleanup(self) -> None:
         if self._sender is not None:
-            self._sender.close()
+            # What takes longer is sent once more after its claim has run out.
+            self._sender.wait(_STOP_SECONDS)
         if self._database is not None:
             self._database.close()
 

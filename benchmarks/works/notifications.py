@@ -46,6 +46,5 @@ def measure(bench: Bench) -> Iterator[Figure]:
         sender = Sender(settings.model_copy(update={"allowed_networks": ("127.0.0.0/8",)}), database, targets)
         sender.turn()
         beside, _ = median_and_late(milliseconds(bench, chain(1), bench.amount(200, 5)))
-        sender.close()
     note = f"{beside / usual:.2f} x without one ({usual:.3g} ms)"
     yield Figure("an execution that is told to a dead target, p50", (beside,), "ms", notes=(note,))

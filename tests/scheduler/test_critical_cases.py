@@ -126,7 +126,7 @@ def test_recovery_postgresql_goes_away_and_comes_back(tmp_path: Path) -> None:
     binaries = find_binaries()
     if binaries is None:
         pytest.fail("there is no PostgreSQL")
-    with PostgresServer(binaries) as server, server.database() as url:
+    with PostgresServer(binaries, synchronous_commit="on") as server, server.database() as url:
         settings = make_settings(tmp_path, url)
         migrate(settings)
         database = Database.from_settings(settings)

@@ -120,10 +120,7 @@ def _send_test(services: Services, user_id: str, target_id: str) -> None:
         "total": 0,
         "notifications": [],
     }
-    try:
-        sender.send_now(target, rendered, note.id, payload)
-    finally:
-        sender.close()
+    sender.send_now(target, rendered, note.id, payload)
 
 
 def _targets(services: Services) -> Targets:
