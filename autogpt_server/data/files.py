@@ -64,9 +64,10 @@ class FileRows:
         if before is not None and not isinstance(before, str):
             raise bad_cursor()
         where, values = ("", ()) if before is None else (' AND "id" < ?', (before,))
+        # So that no index of times is tried: that of the user gives them in order.
         text = f"""
 SELECT {_COLUMNS} FROM "FileDefinition" WHERE "userId" = ?{where} AND "deletedAt" IS NULL
-AND ("expiresAt" IS NULL OR "expiresAt" > ?) ORDER BY "id" DESC LIMIT ?
+AND COALESCE("expiresAt" > ?, TRUE) ORDER BY "id" DESC LIMIT ?
 """
         with self._db.read() as c:
             rows = c.execute(self._db.sql(text), (user_id, *values, self._db.to_column(now), limit + 1)).all()

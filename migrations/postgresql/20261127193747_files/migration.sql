@@ -27,8 +27,5 @@ CREATE INDEX "FileDefinition_userId_id_idx" ON "FileDefinition"("userId", "id");
 -- CreateIndex
 CREATE INDEX "FileDefinition_expiresAt_idx" ON "FileDefinition"("expiresAt");
 
--- CreateIndex
-CREATE INDEX "FileDefinition_deletedAt_idx" ON "FileDefinition"("deletedAt");
-
 -- AddForeignKey
 ALTER TABLE "FileDefinition" ADD CONSTRAINT "FileDefinition_userId_fkey" FOREIGN KEY ("userId") REFERENCES "User"("id") ON DELETE RESTRICT ON UPDATE CASCADE;

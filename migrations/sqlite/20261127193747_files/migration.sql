@@ -25,6 +25,3 @@ CREATE INDEX "FileDefinition_userId_id_idx" ON "FileDefinition"("userId", "id");
 
 -- CreateIndex
 CREATE INDEX "FileDefinition_expiresAt_idx" ON "FileDefinition"("expiresAt");
-
--- CreateIndex
-CREATE INDEX "FileDefinition_deletedAt_idx" ON "FileDefinition"("deletedAt");
