@@ -108,6 +108,15 @@ class TargetNotFound(NotFoundError):
         return f"Target {self.target_id} not found."
 
 
+class CredentialsNotFound(NotFoundError):
+    def __init__(self, credentials_id: str) -> None:
+        super().__init__(credentials_id)
+        self.credentials_id = credentials_id
+
+    def __str__(self) -> str:
+        return f"Credentials {self.credentials_id} not found."
+
+
 class TooLarge(ServerError):
     """What was sent is larger than may be."""
 

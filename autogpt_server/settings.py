@@ -189,6 +189,10 @@ class Settings(BaseSettings):
     #: Keys under which secrets are stored, separated by commas, the first one encrypts; by default a file of the data
     #: folder has them.
     secret_keys: SecretStr | None = None
+    #: JSON file that names the OAuth2 providers with which users can connect; see docs/credentials.md.
+    oauth_providers_file: Path | None = None
+    #: Address at which browsers reach this server; by default ``http://`` with host and port of the REST interface.
+    public_url: Annotated[str, Field(pattern=r"^https?://[^/?#]+(/[^?#]*)?$")] | None = None
 
     # Mail
     #: Server that takes mails; without one they are put into the folder ``mails`` of the data folder.

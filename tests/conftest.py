@@ -6,6 +6,7 @@ are about one of them use the ``sqlite_`` or ``postgresql_`` form.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -29,6 +30,16 @@ hypothesis_settings.register_profile("no_shrinking", phases=[Phase.explicit, Pha
 
 #: The rooms whose files take longest: begun first, none of them is what all others wait for in the end.
 LONGEST = ["faults", "setup", "journeys", "executor", "scheduler"]
+
+
+def pytest_configure() -> None:
+    # What is imported and collected stays to the end; to look through it for garbage takes a tenth of all time.
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

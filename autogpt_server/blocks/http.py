@@ -10,6 +10,7 @@ from pydantic import Field
 from autogpt_server.blocks.web_client import WebRequest, WebResponse, fetch
 from autogpt_server.errors import BlockError
 from autogpt_server.model.block import AsyncBlockOutput, Block, BlockCategory, BlockContext, BlockSchema
+from autogpt_server.model.credentials import CredentialsField, CredentialsMetaInput
 from autogpt_server.model.jsonvalue import loads
 
 _LARGEST_BYTES = 100 * 1024 * 1024
@@ -38,6 +39,9 @@ class SendWebRequestBlock(Block):
         max_bytes: int = Field(
             default=10 * 1024 * 1024, gt=0, le=_LARGEST_BYTES, description="How large the answer may be."
         )
+        credentials: CredentialsMetaInput | None = CredentialsField(
+            "Sent along as a header, and to no other host that a redirect leads to.", is_optional=True
+        )
 
     class Output(BlockSchema):
         response: Any = Field(description="The answer: a JSON value where it is one, else a text.")
@@ -65,6 +69,7 @@ class SendWebRequestBlock(Block):
             _body(input_data, context),
             input_data.timeout_seconds,
             input_data.max_bytes,
+            None if input_data.credentials is None else context.get_credentials(input_data.credentials),
         )
         response = await fetch(request, context.is_address_allowed)
         if response.is_busy_or_broken:

@@ -17,6 +17,7 @@ import orjson
 
 from autogpt_server.errors import BlockError
 from autogpt_server.model.block import ERROR_PIN, Block
+from autogpt_server.model.credentials import CredentialsMetaInput, UsableCredentials
 from autogpt_server.model.file import FileValue
 
 _FEED = """<rss version="2.0"><channel><title>News</title><item><title>One</title><link>http://sample.test/1</link>
@@ -36,6 +37,9 @@ class SampleContext:
         self.logged: list[str] = []
         #: Addresses below these may be reached.
         self.allowed_networks = ["127.0.0.0/8"]
+
+    def get_credentials(self, value: CredentialsMetaInput[Any, Any]) -> UsableCredentials:
+        raise BlockError("a sample has no credentials")
 
     def is_retried(self, error: BaseException) -> bool:
         return False

@@ -22,9 +22,13 @@ import httpx
 from autogpt_server.blocks.addresses import check_addresses
 from autogpt_server.errors import BlockError, BlockTimeout
 from autogpt_server.model import clock
+from autogpt_server.model.credentials import UsableCredentials
 
 #: Asks for all addresses of a host.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
+
+#: Gives the headers that go along to a URL besides those of the request.
+HeadersFor = Callable[[httpx.URL], dict[str, str]]
 
 _MAX_REDIRECTS = 5
 _TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
@@ -45,6 +49,8 @@ class WebRequest:
     body: dict[str, Any] = field(default_factory=dict[str, Any])
     timeout: float = 30
     max_bytes: int = 10 * 1024 * 1024
+    #: Go along to where ``url`` is, and to no other place that a redirect leads to.
+    credentials: UsableCredentials | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ async def fetch(
     limit = asyncio.timeout(request.timeout)
     try:
         async with limit:
-            return await _fetch(request, PinnedTransport(is_allowed, resolve))
+            return await _fetch(request, PinnedTransport(is_allowed, resolve, _authorizing(request)))
     except TimeoutError:
         if not limit.expired():
             raise
@@ -156,14 +162,15 @@ async def _unpacked(response: httpx.Response, max_bytes: int) -> AsyncIterator[b
 class PinnedTransport(httpx.AsyncBaseTransport):
     """Resolves the host of each request, redirects included, and connects to a checked address."""
 
-    def __init__(self, is_allowed: Callable[[str], bool], resolve: Resolve) -> None:
-        self._is_allowed, self._resolve = is_allowed, resolve
+    def __init__(self, is_allowed: Callable[[str], bool], resolve: Resolve, headers_for: HeadersFor) -> None:
+        self._is_allowed, self._resolve, self._headers_for = is_allowed, resolve, headers_for
         self._inner = httpx.AsyncHTTPTransport(verify=_certificates(), trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request to the first address that takes the connection."""
         if request.url.scheme not in ("http", "https"):
             raise BlockError(f"{request.url.scheme!r} is no scheme of the web; use http or https")
+        request.headers.update(self._headers_for(request.url))
         host = request.url.host
         addresses = await self._addresses(host, request.url.port or (443 if request.url.scheme == "https" else 80))
         for address in addresses[:-1]:
@@ -185,6 +192,21 @@ class PinnedTransport(httpx.AsyncBaseTransport):
             raise BlockError(f"the host {host!r} has no address")
         check_addresses(host, addresses, self._is_allowed)
         return addresses
+
+
+def _authorizing(request: WebRequest) -> HeadersFor:
+    """Find out which headers credentials put on a request, and where they may go."""
+    credentials, first = request.credentials, httpx.URL(request.url)
+    if credentials is None:
+        return lambda _: {}
+    headers = credentials.headers(request.url)
+    if not headers:
+        raise BlockError(f"the credentials are not for {first.host}; host-scoped ones go to their own host alone")
+    return lambda url: headers if _origin(url) == _origin(first) else {}
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 def _pinned(request: httpx.Request, host: str, address: str) -> httpx.Request:

@@ -129,6 +129,10 @@ class ServerClient:
         """Replace."""
         return self._call("PUT", path, {}, body)
 
+    def patch(self, path: str, body: Any) -> Any:
+        """Change."""
+        return self._call("PATCH", path, {}, body)
+
     def delete(self, path: str, **query: Any) -> None:
         self._call("DELETE", path, query, None)
 

@@ -14,6 +14,7 @@ from autogpt_server.cli import (
     alerts,
     backup,
     block,
+    credentials,
     doctor,
     execution,
     file,
@@ -45,6 +46,7 @@ app.add_typer(block.app, name="blocks")
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(notification.app, name="notification")
 app.add_typer(file.app, name="file")
+app.add_typer(credentials.app, name="credentials")
 app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
 app.command("why")(why.why)

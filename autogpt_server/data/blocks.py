@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from prisma import Prisma
 from prisma.errors import UniqueViolationError
 from prisma.models import AgentBlock
-from prisma.types import AgentBlockCreateInput
 
 from autogpt_server.model.block import Block, BlockRegistry
 from autogpt_server.model.jsonvalue import dumps
+
+if TYPE_CHECKING:
+    from prisma.types import AgentBlockCreateInput
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prisma import Batch, Prisma
 from prisma.errors import UniqueViolationError
 from prisma.models import AgentGraph, AgentNode, AgentNodeLink
-from prisma.types import AgentGraphWhereInput
 from pydantic import BaseModel, ConfigDict
 
 from autogpt_server.data.graph_rows import insert_nodes_and_links, policy_text
@@ -24,6 +23,9 @@ from autogpt_server.model import clock
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.jsonvalue import loads
 from autogpt_server.model.policy import GraphPolicy, NodePolicy
+
+if TYPE_CHECKING:
+    from prisma.types import AgentGraphWhereInput
 
 #: Saves of one graph at the same moment that all find room; each loses at most to those before it.
 _ATTEMPTS = 50

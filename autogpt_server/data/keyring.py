@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from autogpt_server.data.database import Database
+from autogpt_server.data.sealed import has_sealed
 from autogpt_server.settings import Settings
 from autogpt_server.vault.keyring import Keyring
-
-_ANY = 'SELECT 1 FROM "NotificationTarget" LIMIT 1'
 
 
 def open_keyring(settings: Settings, database: Database) -> Keyring:
     """Open the keys.  They are made when they are first used, unless something was encrypted under lost ones."""
     return Keyring.from_settings(settings, lambda: not has_sealed(database))
-
-
-def has_sealed(database: Database) -> bool:
-    """Tell whether an encrypted text is stored."""
-    with database.read() as c:
-        return c.execute(_ANY).first() is not None

@@ -6,6 +6,7 @@ import builtins
 
 from autogpt_server.data.connection import Row
 from autogpt_server.data.database import Database
+from autogpt_server.data.sealed import hold_keys
 from autogpt_server.errors import TargetNotFound
 from autogpt_server.model.jsonvalue import dumps, loads
 from autogpt_server.model.notification import Preferences, Target, TargetKind
@@ -23,13 +24,16 @@ class Targets:
     def add(self, target: Target) -> None:
         """Store a new one."""
         encrypt = self._keyring.encrypt
-        values = (
-            target.id, target.user_id, target.kind.value, target.name, encrypt(target.address),
-            None if target.secret is None else encrypt(target.secret), target.is_enabled,
-            self._db.to_column(target.created_at),
-        )  # fmt: skip
         text = f'INSERT INTO "NotificationTarget" ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)'
+        # Before the transaction: the first key is made where nothing is encrypted yet, which the database is asked.
+        _ = self._keyring.keys
         with self._db.write() as c:
+            hold_keys(self._db, c)
+            values = (
+                target.id, target.user_id, target.kind.value, target.name, encrypt(target.address),
+                None if target.secret is None else encrypt(target.secret), target.is_enabled,
+                self._db.to_column(target.created_at),
+            )  # fmt: skip
             c.execute(self._db.sql(text), values)
 
     def get(self, user_id: str, target_id: str) -> Target:

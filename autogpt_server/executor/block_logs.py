@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TextIO, cast
 
+from autogpt_server.executor.live_secrets import LIVE
 from autogpt_server.model import clock
 from autogpt_server.model.jsonvalue import dumps, storable_text
+from autogpt_server.model.redaction import Redactor
 
 #: Bytes held back for the line that says how much was left out.
 _LAST_BYTES = 160
@@ -44,6 +46,8 @@ class BlockLog:
         self._unfinished: dict[str, str] = {}
         self._left_out = 0
         self._lock = threading.Lock()
+        #: Strikes out what must not be kept.
+        self.redactor = Redactor(())
 
     @property
     def is_full(self) -> bool:
@@ -57,6 +61,8 @@ class BlockLog:
     def write(self, level: str, text: str) -> None:
         """Add a piece of printed text; every line becomes an entry once its end is there."""
         start = 0
+        # Here as well as line by line: a line that is broken might be broken in a secret.
+        text = self.redactor.text(text)
         with self._lock:
             # Line by line: the text may be as large as the memory, and is not copied.
             while start < len(text) and not self.is_full:
@@ -90,6 +96,7 @@ class BlockLog:
         if self.is_full:
             self._left_out += len(text)
             return
+        text = self.redactor.text(text)
         # A character takes a byte at least.
         kept = storable_text(text[: self._room])
         entry = _entry(level, kept)
@@ -135,6 +142,7 @@ def kept_block_output() -> Generator[None]:
     sys.stderr = cast(TextIO, _RoutedText(sys.stderr, "stderr"))
     for other in handlers:
         other.addFilter(_is_within_bounds)
+        other.addFilter(LIVE.strike_out)
     root.addHandler(handler)
     try:
         yield
@@ -142,6 +150,7 @@ def kept_block_output() -> Generator[None]:
         root.removeHandler(handler)
         for other in handlers:
             other.removeFilter(_is_within_bounds)
+            other.removeFilter(LIVE.strike_out)
         sys.stdout, sys.stderr = streams
 
 
@@ -154,7 +163,7 @@ class _RoutedText:
     def write(self, text: str) -> int:
         owner = _owner.get()
         if owner is None:
-            return self._stream.write(text)
+            return self._stream.write(LIVE.redactor.text(text))
         owner.block_log.write(self._level, text)
         return len(text)
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from autogpt_server.credentials.store import CredentialStore
 from autogpt_server.errors import BlockError, ServerError
 from autogpt_server.executor.block_logs import BlockLog
+from autogpt_server.executor.live_secrets import LIVE
 from autogpt_server.executor.sub_graphs import SubGraphs
 from autogpt_server.executor.user_files import UserFiles
 from autogpt_server.files.files import UserStorage
+from autogpt_server.model.block import Block
+from autogpt_server.model.credentials import CredentialsMetaInput, UsableCredentials, as_secret_value
 from autogpt_server.model.file import FileValue
+from autogpt_server.model.ids import canonical_id
 from autogpt_server.model.policy import RetryPolicy
+from autogpt_server.model.redaction import NOTHING_SECRET, Redactor
 from autogpt_server.model.retries import retry_delay
 
 log = logging.getLogger("autogpt_server.blocks")
@@ -42,6 +49,8 @@ class ExecutionScope:
     allowed_networks: tuple[_Network, ...]
     #: None where blocks have no storage.
     storage: UserStorage | None = None
+    #: None where blocks get no credentials.
+    credentials: CredentialStore | None = None
 
 
 class NodeContext:
@@ -63,6 +72,10 @@ class NodeContext:
         self._cancelled = False
         self._is_over = False
         self._waits = 0
+        #: What the node's pins that take credentials have received, by id.
+        self._credentials: dict[str, UsableCredentials] = {}
+        #: Strikes their secrets out of what the block gives out.
+        self.redactor = NOTHING_SECRET
 
     @property
     def user_id(self) -> str:
@@ -90,7 +103,10 @@ class NodeContext:
         """What the block prints and logs; made when it first does."""
         if self._log is None:
             with _making_log:
-                self._log = self._log or BlockLog(self._scope.max_log_bytes)
+                if self._log is None:
+                    log = BlockLog(self._scope.max_log_bytes)
+                    log.redactor = self.redactor
+                    self._log = log
         return self._log
 
     def logs(self) -> str | None:
@@ -102,6 +118,36 @@ class NodeContext:
         self.tries = tries
         if logs is not None:
             self._log = BlockLog(self._scope.max_log_bytes, logs)
+            self._log.redactor = self.redactor
+
+    async def open_credentials(self, block: Block, inputs: dict[str, Any]) -> None:
+        """Get the credentials that the node's inputs name, for the run that begins.
+
+        Raises:
+            BlockError: They cannot be had; names the pin.
+        """
+        opened: dict[str, UsableCredentials] = {}
+        for name, pin in block.credentials_pins.items():
+            value = inputs.get(name)
+            if value is None:
+                continue
+            if self._scope.credentials is None:
+                raise BlockError("there are no credentials here")
+            try:
+                one = await self._scope.credentials.open(self.user_id, value, pin)
+            except BlockError as error:
+                raise BlockError(f"credentials on the pin {name!r}: {error}", error.retry_after_seconds) from None
+            opened[one.id] = one
+        self.take_credentials(opened.values())
+
+    def take_credentials(self, opened: Iterable[UsableCredentials]) -> None:
+        """Let the block have these while it runs."""
+        self._credentials = {one.id: one for one in opened}
+        secrets = [secret for one in self._credentials.values() for secret in one.held.secrets()]
+        LIVE.add(secrets)
+        self.redactor = Redactor(secrets)
+        if self._log is not None:
+            self._log.redactor = self.redactor
 
     def as_order(self, block_name: str, inputs: dict[str, Any], skip: int | None) -> dict[str, Any]:
         """Say in plain values what another process needs to run this node.
@@ -122,6 +168,8 @@ class NodeContext:
             "node_id": self.node_id,
             "tries": self.tries,
             "logs": self.logs(),
+            # By a socket that nobody else can open, and into no log.
+            "credentials": [as_secret_value(one) for one in self._credentials.values()],
         }
 
     def cancel(self, *, is_over: bool = False) -> None:
@@ -136,7 +184,14 @@ class NodeContext:
     def is_retried(self, error: BaseException) -> bool:
         return retry_delay(self.retry, self.tries, error, 0) is not None
 
+    def get_credentials(self, value: CredentialsMetaInput[Any, Any]) -> UsableCredentials:
+        found = self._credentials.get(canonical_id(value.id))
+        if found is None:
+            raise BlockError(f"no pin of this node has received the credentials {value.id[:100]!r}")
+        return found
+
     def log(self, message: str) -> None:
+        message = self.redactor.text(message)
         self.block_log.add("info", message)
         if not self.block_log.is_full:
             log.info("%s", message[:_MAX_LINE])
@@ -145,13 +200,14 @@ class NodeContext:
         return self._scope.files.read(path)
 
     def write_file(self, path: str, data: bytes, *, append: bool = False) -> int:
-        return self._scope.files.write(path, data, append=append)
+        return self._scope.files.write(path, self.redactor.data(data), append=append)
 
     def read_stored(self, file: FileValue) -> bytes:
         return self._storage.read(file)
 
     def store_file(self, name: str, data: bytes, mime_type: str | None = None) -> FileValue:
-        return self._storage.store(name, data, mime_type, self.node_execution_id)
+        data = self.redactor.data(data)
+        return self._storage.store(self.redactor.text(name), data, mime_type, self.node_execution_id)
 
     @property
     def _storage(self) -> UserStorage:
@@ -172,7 +228,7 @@ class NodeContext:
                 user_id=self.user_id,
                 graph_id=graph_id,
                 version=version,
-                inputs=inputs,
+                inputs=self.redactor.value(inputs),
                 parent_execution_id=self.execution_id,
                 depth=self._scope.depth + 1,
                 idempotency_key=self._key_of_this_try(),

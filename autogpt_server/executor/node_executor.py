@@ -82,7 +82,7 @@ class NodeExecutor:
         """Run a trivial block here and now."""
         outputs = NodeOutputs(block, self._limits)
         error = self._run_sync(block, inputs, context, outputs)
-        return _outcome(outputs.pairs, error)
+        return _outcome(outputs.pairs, error, context)
 
     async def run(
         self,
@@ -103,8 +103,15 @@ class NodeExecutor:
             timeout: Seconds that it may take, without those spent waiting for a free thread; None for the default.
             stream: Where the pairs of a streaming block go.
         """
-        outputs = NodeOutputs(block, self._limits)
         timeout = timeout or self._default_timeout
+        if block.credentials_pins:
+            try:
+                await context.open_credentials(block, inputs)
+            except asyncio.CancelledError:
+                return NodeOutcome(ExecutionStatus.TERMINATED)
+            except BlockError as error:
+                return _outcome([], error, context)
+        outputs = NodeOutputs(block, self._limits, context.redactor)
         run = _Run(block, inputs, context, outputs, stream)
         body: _Body | None = None
         try:
@@ -122,8 +129,8 @@ class NodeExecutor:
                 f"{block.name} ran longer than its limit of {timeout:g} s and was stopped; "
                 "a larger timeout_seconds in the node's policy gives it more time"
             )
-            return _outcome(run.kept(), late)
-        return _outcome(run.kept(), body.future.result())
+            return _outcome(run.kept(), late, context)
+        return _outcome(run.kept(), body.future.result(), context)
 
     async def _start(self, run: _Run) -> _Body:
         if run.block.is_async:
@@ -271,7 +278,7 @@ def _done() -> asyncio.Event:
     return event
 
 
-def _outcome(pairs: list[tuple[str, Any]], error: BaseException | None) -> NodeOutcome:
+def _outcome(pairs: list[tuple[str, Any]], error: BaseException | None, context: NodeContext) -> NodeOutcome:
     if error is None:
         return NodeOutcome(ExecutionStatus.COMPLETED, pairs)
     match error:
@@ -282,6 +289,7 @@ def _outcome(pairs: list[tuple[str, Any]], error: BaseException | None) -> NodeO
         case _:
             message = f"{type(error).__name__}: {_text_of(error)}"
             log.info("a block raised %s", type(error).__name__)
+    message = context.redactor.text(message)
     return NodeOutcome(ExecutionStatus.FAILED, pairs, storable_text(message[:_MAX_ERROR]), error)
 
 

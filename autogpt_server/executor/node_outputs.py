@@ -9,6 +9,7 @@ from typing import Any
 from autogpt_server.errors import BlockError
 from autogpt_server.model.block import Block
 from autogpt_server.model.jsonvalue import JsonValueError, dumps, plain
+from autogpt_server.model.redaction import Redactor
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,18 @@ class Stream:
 
 
 class NodeOutputs:
-    """What one run of a node has yielded so far."""
+    """What one run of a node has yielded so far.
 
-    def __init__(self, block: Block, limits: OutputLimits) -> None:
+    Args:
+        block: That runs.
+        limits: Of what it may yield.
+        redactor: Strikes out what it must not give out.
+    """
+
+    def __init__(self, block: Block, limits: OutputLimits, redactor: Redactor | None = None) -> None:
         self.pairs: list[tuple[str, Any]] = []
         self._block, self._limits = block, limits
+        self._redactor = redactor
         self._bytes = 0
         self._closed = False
 
@@ -54,6 +62,8 @@ class NodeOutputs:
             stored = plain(self._block.check_output(pin, value))
         except JsonValueError as error:
             raise BlockError(f"{self._block.name} yielded on pin {pin!r} what cannot be stored: {error}") from None
+        if self._redactor:
+            stored = self._redactor.value(stored)
         self._bytes += _size(stored)
         if self._bytes > self._limits.bytes:
             raise BlockError(f"{self._block.name} yielded more than {self._limits.bytes:,} bytes, the limit of one run")

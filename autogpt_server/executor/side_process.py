@@ -20,6 +20,7 @@ from autogpt_server.executor.side_messages import LENGTH, packed, told_error, un
 from autogpt_server.executor.user_files import UserFiles
 from autogpt_server.files.files import Files, UserStorage
 from autogpt_server.model.block import BlockOutput, BlockRegistry
+from autogpt_server.model.credentials import from_secret_value
 from autogpt_server.service.process import AppProcess
 from autogpt_server.settings import Settings
 
@@ -92,8 +93,9 @@ class _Run:
         )
         self._context = NodeContext(scope, order["node_execution_id"], order["node_id"], tries=order["tries"])
         self._context.go_on_after(order["tries"], order["logs"])
+        self._context.take_credentials(map(from_secret_value, order["credentials"]))
         limits = OutputLimits(settings.max_node_outputs, settings.max_node_output_bytes)
-        self._outputs = NodeOutputs(self._block, limits)
+        self._outputs = NodeOutputs(self._block, limits, self._context.redactor)
 
     def execute(self) -> dict[str, Any]:
         """Run to the end, whatever it is, and tell it."""
@@ -107,7 +109,7 @@ class _Run:
         return {
             "end": {
                 "pairs": self._outputs.pairs if skip is None else [],
-                "error": None if error is None else told_error(error, _words(error)[:_MAX_ERROR]),
+                "error": None if error is None else told_error(error, self._words(error)),
                 "logs": self._context.logs(),
             }
         }
@@ -129,13 +131,12 @@ class _Run:
             return BlockError(f"the block called sys.exit({error.code!r})")
         return BlockError(str(error)) if isinstance(error, TooManyChildren) else error
 
-
-def _words(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        # An exception of a block may be as broken as the block.
-        return "(its message cannot be read)"
+    def _words(self, error: BaseException) -> str:
+        try:
+            return self._context.redactor.text(str(error))[:_MAX_ERROR]
+        except Exception:
+            # An exception of a block may be as broken as the block.
+            return "(its message cannot be read)"
 
 
 def _read(stream: BinaryIO) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from autogpt_server.credentials.check import CredentialsCheck
 from autogpt_server.data.accepting import Accepted, Offer, Submission, acceptor
 from autogpt_server.data.commit import GroupCommitter
 from autogpt_server.data.controls import Controls, Reached
@@ -57,10 +58,17 @@ class Submitter:
         settings: Of the server.
         database: Where they are stored.
         offers: Executors that wait for one; without, everything is claimed from the queue.
+        credentials: Looks whose credentials are meant; without, they are looked at when they are used.
     """
 
-    def __init__(self, settings: Settings, database: Database, offers: Offers | None = None) -> None:
-        self._db = database
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        offers: Offers | None = None,
+        credentials: CredentialsCheck | None = None,
+    ) -> None:
+        self._db, self._credentials = database, credentials
         # A limit for users is kept by claiming alone.
         self._offers = offers if settings.max_concurrent_per_user is None else None
         self.is_draining = False
@@ -132,7 +140,7 @@ class Submitter:
                 )
             ]
 
-        return (await self._submit(Wanted(user_id, canonical_id(graph_id), version), make, 1))[0]
+        return (await self._submit(Wanted(user_id, canonical_id(graph_id), version), make, [("", inputs)]))[0]
 
     async def submit_batch(
         self,
@@ -184,7 +192,8 @@ class Submitter:
                 raise InvalidError("The batch was refused; nothing of it was accepted.", problems[:_MAX_PROBLEMS])
             return new
 
-        accepted = await self._submit(Wanted(user_id, canonical_id(graph_id), version), make, len(inputs))
+        each = [(f"inputs[{i}]", one) for i, one in enumerate(inputs)]
+        accepted = await self._submit(Wanted(user_id, canonical_id(graph_id), version), make, each)
         return [execution_id for execution_id, _ in accepted]
 
     async def stop(self, user_id: str, execution_id: str) -> GraphExecution:
@@ -243,7 +252,9 @@ class Submitter:
         await self._committer.close()
         self._nudger.close()
 
-    async def _submit(self, wanted: Wanted, make: Callable[[Graph], list[NewExecution]], count: int) -> Accepted:
+    async def _submit(
+        self, wanted: Wanted, make: Callable[[Graph], list[NewExecution]], inputs: list[tuple[str, dict[str, Any]]]
+    ) -> Accepted:
         """Make executions for the version that is wanted, and store them while it still is.
 
         Which one that is, is remembered from the last time and looked up only where that turns out to be wrong: when
@@ -258,7 +269,8 @@ class Submitter:
                 version = await asyncio.to_thread(find_version, self._db, wanted)
             graph = await self._graph(wanted.graph_id, version)
             try:
-                new = make(graph) if count <= _MAX_INLINE else await asyncio.to_thread(make, graph)
+                new = make(graph) if len(inputs) <= _MAX_INLINE else await asyncio.to_thread(make, graph)
+                await self._check_credentials(wanted.user_id, graph, inputs)
             except InvalidError:
                 if not is_remembered:
                     raise
@@ -270,6 +282,12 @@ class Submitter:
                     _keep(self._choices, wanted, version, _KEPT_CHOICES)
                     return accepted
             version, is_remembered = None, False
+
+    async def _check_credentials(self, user_id: str, graph: Graph, inputs: list[tuple[str, dict[str, Any]]]) -> None:
+        if self._credentials is not None and self._credentials.inputs_of(graph):
+            problems = await asyncio.to_thread(self._credentials.problems, user_id, graph, inputs)
+            if problems:
+                raise InvalidError("The inputs name credentials that cannot be used.", problems[:_MAX_PROBLEMS])
 
     def _tell(self, submissions: list[Submission]) -> None:
         crash_point("accept.committed")

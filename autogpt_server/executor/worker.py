@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from autogpt_server.credentials.store import CredentialStore
 from autogpt_server.data.commit import GroupCommitter, LeaseLost
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
@@ -117,6 +118,7 @@ class Worker:
         self._graphs = CompiledGraphs(database, registry)
         self._networks = parse_networks(settings.allowed_networks)
         self._stored_files = Files(settings, database)
+        self._credentials = CredentialStore(settings, database)
         self._limits = ExecutionLimits(settings.max_node_executions, settings.execution_timeout_seconds)
         self._nudger = Nudger(settings.run_dir)
         self._user_files: dict[str, UserFiles] = {}
@@ -344,6 +346,7 @@ class Worker:
             max_log_bytes=self._settings.max_node_log_bytes,
             allowed_networks=self._networks,
             storage=UserStorage(self._stored_files, claimed.user_id, self._settings.max_file_bytes),
+            credentials=self._credentials,
         )
         executor = GraphExecutor(claimed, scope, self._graphs, self._db, committer, nodes, self._limits)
         self._active[claimed.id] = executor

@@ -16,6 +16,12 @@ from typing import Any, ClassVar, Protocol, cast
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from autogpt_server.errors import BlockError, BlockInputError, BlockNotFound
+from autogpt_server.model.credentials import (
+    CredentialsMetaInput,
+    CredentialsPin,
+    UsableCredentials,
+    credentials_pins,
+)
 from autogpt_server.model.file import FileValue
 from autogpt_server.model.ids import canonical_id
 from autogpt_server.model.policy import RetryPolicy
@@ -59,6 +65,10 @@ class BlockContext(Protocol):
     @property
     def cancelled(self) -> bool:
         """Whether the execution is being stopped; a long-running block looks now and then and returns."""
+        ...
+
+    def get_credentials(self, value: CredentialsMetaInput[Any, Any]) -> UsableCredentials:
+        """Give the credentials that a pin of this node has received.  Raises BlockError when none has."""
         ...
 
     def is_retried(self, error: BaseException) -> bool:
@@ -163,6 +173,11 @@ class Block:
     def required_pins(self) -> frozenset[str]:
         return frozenset(name for name, field in self.Input.model_fields.items() if field.is_required())
 
+    @cached_property
+    def credentials_pins(self) -> dict[str, CredentialsPin]:
+        """The input pins that take credentials."""
+        return credentials_pins(self.Input.model_fields)
+
     # The validators themselves, bound once: what pydantic wraps around them costs more than most blocks.
     @cached_property
     def _parse_input(self) -> Callable[[Any], BlockSchema]:
@@ -234,6 +249,8 @@ class BlockRegistry:
                 other = self._by_key.setdefault(canonical_id(key), block)
                 if other is not block:
                     raise ValueError(f"two blocks answer to {key!r}: {other.name} and {block.name}")
+            if block.pure and block.credentials_pins:
+                raise ValueError(f"{block.name} takes credentials, so what it does depends on more: it is not pure")
             self._by_name[block.name] = block
 
     def __iter__(self) -> Iterator[Block]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from autogpt_server.errors import Problem
 from autogpt_server.model.block import ERROR_PIN, INPUT_BLOCK, OUTPUT_BLOCK, Block, BlockRegistry
+from autogpt_server.model.credential_inputs import credential_inputs
 from autogpt_server.model.graph import Graph, Link, Node
 from autogpt_server.model.ids import is_uuid
 from autogpt_server.model.pin_types import PinType
@@ -85,10 +86,18 @@ def check_inputs(graph: Graph, inputs: dict[str, Any]) -> list[Problem]:
 
 
 def input_schema(graph: Graph, registry: BlockRegistry) -> dict[str, Any]:
-    """Return the JSON Schema of the inputs that an execution takes."""
+    """Return the JSON Schema of the inputs that an execution takes.
+
+    One that leads to a pin for credentials says so by ``credentials_providers`` and ``credentials_types``: those that
+    the pin lets through; empty ones let any.
+    """
+    credentials = {
+        name: {"credentials_providers": sorted(pin.providers), "credentials_types": sorted(pin.types)}
+        for name, pin in credential_inputs(graph, registry).items()
+    }
     if not graph.input_nodes:
         pins = {
-            pin: {key: schema[key] for key in ("title", "description") if key in schema}
+            pin: {key: schema[key] for key in ("title", "description") if key in schema} | credentials.get(pin, {})
             for node in graph.starting_nodes
             if (block := registry.find(node.block_name)) is not None
             for pin, schema in block.input_schema.get("properties", {}).items()
@@ -98,6 +107,7 @@ def input_schema(graph: Graph, registry: BlockRegistry) -> dict[str, Any]:
     required: list[str] = []
     for node in graph.input_nodes:
         name, described = _describe(node)
+        described |= credentials.get(name, {})
         if _VALUE_PIN in node.input_default:
             described["default"] = node.input_default[_VALUE_PIN]
         elif name not in required:

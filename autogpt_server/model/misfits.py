@@ -47,10 +47,16 @@ _LENGTHS = {
 }
 #: Under which a type's own error carries how to mend it.
 FIX = "fix"
+#: Stands for a value of which nothing is said.
+_HIDDEN = object()
 
 
 def misfits(
-    errors: Iterable[Mapping[str, Any]], *, prefix: str = "", model: type[BaseModel] | None = None
+    errors: Iterable[Mapping[str, Any]],
+    *,
+    prefix: str = "",
+    model: type[BaseModel] | None = None,
+    is_secret: bool = False,
 ) -> list[Problem]:
     """Turn pydantic's errors into problems.
 
@@ -58,6 +64,7 @@ def misfits(
         errors: With their inputs and contexts.
         prefix: Stands before every place, which is named as its author wrote it, ``inputs[3].name``.
         model: What was to be read; knows the names that may have been meant by unknown ones.
+        is_secret: Say nothing of what was given.
     """
     suggest = Suggestions()
     problems: list[Problem] = []
@@ -65,7 +72,8 @@ def misfits(
         path = prefix
         for step in error["loc"]:
             path += f"[{step}]" if isinstance(step, int) else f".{as_path(step)}" if path else as_path(step)
-        problems.append(Problem(path or "body", *_told(error, model, suggest)))
+        told = {**error, "input": _HIDDEN} if is_secret and error["type"] not in _LENGTHS else error
+        problems.append(Problem(path or "body", *_told(told, model, suggest)))
     return problems
 
 
@@ -98,6 +106,8 @@ def _kind_wanted(kind: str) -> str | None:
 
 
 def _shown(value: Any) -> str:
+    if value is _HIDDEN:
+        return "something else"
     match value:
         case list() | tuple():
             return "a list"

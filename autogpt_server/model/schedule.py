@@ -96,6 +96,11 @@ class Schedule(_Value):
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def execution_inputs(self) -> dict[str, Any]:
+        """What each execution takes: the inputs, and the credentials among them."""
+        return {**self.inputs, **self.credentials}
+
 
 class Slot(_Value):
     """What became of a due time, or of several skipped ones in a row."""

@@ -14,12 +14,11 @@ from autogpt_server.data.graph_versions import load_version
 from autogpt_server.data.queue import inputs_text
 from autogpt_server.data.schedules import Schedules
 from autogpt_server.errors import InvalidError, Problem
-from autogpt_server.executor.submit import checked_inputs
 from autogpt_server.model import clock
 from autogpt_server.model.schedule import Schedule
 from autogpt_server.scheduler.adopted import AdoptedTriggers
 from autogpt_server.scheduler.exclusions import exclusion_of
-from autogpt_server.scheduler.schedule_checks import check_moment
+from autogpt_server.scheduler.schedule_checks import check_execution, check_moment
 from autogpt_server.scheduler.timetable import slots_between, timetable_of
 
 #: Slots of one backfill.
@@ -98,7 +97,7 @@ class Backfills:
         if not missing:
             return []
         slots = [planned(schedule, slot, is_late=True, reason="backfill") for slot in missing]
-        return self._firing.backfill(schedule, target, inputs_text(schedule.inputs), slots, max_concurrent)
+        return self._firing.backfill(schedule, target, inputs_text(schedule.execution_inputs), slots, max_concurrent)
 
 
 def checked_target(database: Database, firing: Firing, schedule: Schedule) -> Target:
@@ -109,7 +108,7 @@ def checked_target(database: Database, firing: Firing, schedule: Schedule) -> Ta
         InvalidError: They do not.
     """
     target = firing.target(schedule)
-    checked_inputs(load_version(database, schedule.graph_id, target.version), schedule.inputs, "inputs")
+    check_execution(load_version(database, schedule.graph_id, target.version), schedule.inputs, schedule.credentials)
     return target
 
 

@@ -56,7 +56,7 @@ def plan(
         # Only the first and the last of them are known.
         reason = f"nobody fired it in time; more than {MAX_COUNTED:,} were missed"
         slots.insert(0, _skipped(schedule, first, reason, last, None))
-    return Plan(schedule, slots, due.next, inputs_text(schedule.inputs), schedule.checked_version)
+    return Plan(schedule, slots, due.next, inputs_text(schedule.execution_inputs), schedule.checked_version)
 
 
 def _due(schedule: Schedule, timetable: Timetable, now: datetime, slot: datetime | None) -> _Due:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, Literal, Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel, Field
-from typing_extensions import TypeVar
 
+from autogpt_server.model.credentials import CredentialsMetaInput
 from autogpt_server.model.schedule import Schedule
 from autogpt_server.scheduler.job_rows import job_arguments
 from autogpt_server.scheduler.timetable import due_at
@@ -17,11 +17,6 @@ from autogpt_server.scheduler.zones import parse_zone
 
 BlockInput = dict[str, Any]
 """Values by the names of a graph's inputs."""
-
-CredentialsType = Literal["api_key", "oauth2", "user_password", "host_scoped"]
-
-CP = TypeVar("CP", bound=str, default=str)
-CT = TypeVar("CT", bound=CredentialsType, default=CredentialsType)
 
 
 class NotificationType(StrEnum):
@@ -39,15 +34,6 @@ class NotificationType(StrEnum):
     REFUND_PROCESSED = "REFUND_PROCESSED"
     AGENT_APPROVED = "AGENT_APPROVED"
     AGENT_REJECTED = "AGENT_REJECTED"
-
-
-class CredentialsMetaInput(BaseModel, Generic[CP, CT]):
-    """Which credentials a graph's input shall use; no secret."""
-
-    id: str
-    title: str | None = None
-    provider: CP
-    type: CT
 
 
 class GraphExecutionJobArgs(BaseModel):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autogpt_server.errors import InvalidError, Problem
-from autogpt_server.model.suggestions import short
+from autogpt_server.executor.submit import checked_inputs
+from autogpt_server.model.graph import Graph
+from autogpt_server.model.suggestions import as_path, short
 from autogpt_server.scheduler.cron import CronExpression, parse_cron
 from autogpt_server.scheduler.zones import parse_zone
 
@@ -140,3 +143,31 @@ def _dates(new: NewSchedule) -> Iterator[Problem]:
             yield Problem(f"excluded_dates[{i}].to", "lies before `from`", "exchange the two")
         if one.last - one.first > timedelta(days=366 * 10):
             yield Problem(f"excluded_dates[{i}]", "is longer than ten years", "give the schedule an end instead")
+
+
+def check_execution(graph: Graph, inputs: dict[str, Any], credentials: dict[str, Any]) -> None:
+    """Check what a schedule gives to each execution.
+
+    Raises:
+        InvalidError: It does not fit the graph; names every field.
+    """
+    twice = [
+        Problem(f"credentials.{as_path(name)}", "is among the inputs as well", "leave it out there")
+        for name in credentials
+        if name in inputs
+    ]
+    if twice:
+        raise InvalidError("The inputs do not fit the graph.", twice)
+    try:
+        checked_inputs(graph, {**inputs, **credentials}, "inputs")
+    except InvalidError as error:
+        raise InvalidError(error.message, [_moved(one, credentials) for one in error.problems]) from None
+
+
+def _moved(problem: Problem, credentials: dict[str, Any]) -> Problem:
+    """Give a problem the path under which its value was given."""
+    for name in credentials:
+        place = f"inputs.{as_path(name)}"
+        if problem.path == place or problem.path.startswith((f"{place}.", f"{place}[")):
+            return replace(problem, path=problem.path.replace("inputs.", "credentials.", 1))
+    return problem

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from autogpt_server.credentials.check import CredentialsCheck
 from autogpt_server.data.database import Database
 from autogpt_server.data.firing import Firing
 from autogpt_server.data.graph_versions import Wanted, find_version, load_version
@@ -18,8 +19,7 @@ from autogpt_server.data.pages import Page
 from autogpt_server.data.queue import inputs_text
 from autogpt_server.data.schedules import Schedules
 from autogpt_server.data.slots import Slots
-from autogpt_server.errors import ConflictError, NotAuthorizedError
-from autogpt_server.executor.submit import checked_inputs
+from autogpt_server.errors import ConflictError, InvalidError, NotAuthorizedError
 from autogpt_server.model import clock
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import plain
@@ -28,7 +28,7 @@ from autogpt_server.scheduler.adopted import AdoptedTriggers
 from autogpt_server.scheduler.backfill import checked_target
 from autogpt_server.scheduler.job_rows import job_row
 from autogpt_server.scheduler.runs_left import check_runs_left, find_problem
-from autogpt_server.scheduler.schedule_checks import check_times
+from autogpt_server.scheduler.schedule_checks import check_execution, check_times
 from autogpt_server.scheduler.timetable import next_due
 
 #: The name of a schedule that was given none, as APScheduler names a job by its function.
@@ -78,8 +78,10 @@ class Scheduling:
         announce: Called with ids after the commit that changed them, to wake who fires them.
     """
 
-    def __init__(self, database: Database, announce: Callable[[list[str]], None]) -> None:
-        self._db = database
+    def __init__(
+        self, database: Database, announce: Callable[[list[str]], None], check: CredentialsCheck | None = None
+    ) -> None:
+        self._db, self._check = database, check
         self._schedules, self._slots = Schedules(database, announce), Slots(database)
         self._firing, self._triggers = Firing(database), AdoptedTriggers(database)
 
@@ -94,7 +96,7 @@ class Scheduling:
         now = clock.from_ms(clock.now_ms())
         check_times(new, now)
         new = _as_stored(new)
-        checked = self._check_inputs(user_id, new.graph_id, new.graph_version, new.inputs)
+        checked = self._check_inputs(user_id, new)
         schedule = Schedule(
             id=new_id(),
             graph_id=new.graph_id,
@@ -172,8 +174,8 @@ class Scheduling:
         check_times(after, now, was=_as_new(before))
         after = _as_stored(after)
         checked = before.checked_version
-        if {"inputs", "graph_version"} & changes.keys():
-            checked = self._check_inputs(user_id, after.graph_id, after.graph_version, after.inputs)
+        if {"inputs", "credentials", "graph_version"} & changes.keys():
+            checked = self._check_inputs(user_id, after)
         is_retimed = bool(_TIMETABLE & changes.keys())
         trigger = None if is_retimed else self._triggers.of(before)
 
@@ -261,16 +263,21 @@ class Scheduling:
         """
         schedule = self._schedules.get(user_id, schedule_id)
         target = checked_target(self._db, self._firing, schedule)
-        return self._firing.run_now(schedule, target, inputs_text(schedule.inputs))
+        return self._firing.run_now(schedule, target, inputs_text(schedule.execution_inputs))
 
     def slots(self, user_id: str, schedule_id: str, *, limit: int = 100, cursor: str | None = None) -> Page[Slot]:
         """Read a page of what became of a schedule's slots, the latest first."""
         self._schedules.get(user_id, schedule_id)
         return self._slots.list(schedule_id, limit=limit, cursor=cursor)
 
-    def _check_inputs(self, user_id: str, graph_id: str, version: int | None, inputs: dict[str, Any]) -> int:
-        found = find_version(self._db, Wanted(user_id, graph_id, version))
-        checked_inputs(load_version(self._db, graph_id, found), inputs, "inputs")
+    def _check_inputs(self, user_id: str, new: NewSchedule) -> int:
+        found = find_version(self._db, Wanted(user_id, new.graph_id, new.graph_version))
+        graph = load_version(self._db, new.graph_id, found)
+        check_execution(graph, new.inputs, new.credentials)
+        if self._check is not None:
+            problems = self._check.problems(user_id, graph, [("inputs", new.inputs), ("credentials", new.credentials)])
+            if problems:
+                raise InvalidError("The schedule names credentials that cannot be used.", problems)
         return found
 
     def _job(self, schedule: Schedule, trigger: Any) -> JobRow | None:

@@ -24,13 +24,13 @@ from autogpt_server.data.job_tables import JobRow
 from autogpt_server.data.schedules import Schedules
 from autogpt_server.errors import InvalidError, Unavailable
 from autogpt_server.events.nudge import Nudger, Topic
-from autogpt_server.executor.submit import checked_inputs
 from autogpt_server.model import clock
 from autogpt_server.model.schedule import Schedule, SlotOutcome
 from autogpt_server.scheduler.adopted import AdoptedTriggers
 from autogpt_server.scheduler.job_rows import job_row
 from autogpt_server.scheduler.planning import plan
 from autogpt_server.scheduler.put_back import PutBack
+from autogpt_server.scheduler.schedule_checks import check_execution
 from autogpt_server.scheduler.timetable import Ahead, due_at, timetable_of
 from autogpt_server.service.pulse import Part, Pulse
 
@@ -334,7 +334,7 @@ class Timers:
         with self._for_database():
             graph = load_version(self._db, one.schedule.graph_id, version)
         try:
-            checked_inputs(graph, one.schedule.inputs, "inputs")
+            check_execution(graph, one.schedule.inputs, one.schedule.credentials)
         except InvalidError as error:
             reason = f"its inputs do not fit version {version} of the graph: " + "; ".join(map(str, error.problems))
             failed = {"outcome": SlotOutcome.FAILED, "reason": reason[:1000], "execution_id": None}

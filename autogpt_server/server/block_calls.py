@@ -12,6 +12,7 @@ from multiprocess import connection
 from pydantic import ValidationError
 
 from autogpt_server.blocks.registry import load_registry
+from autogpt_server.credentials.store import CredentialStore
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.errors import Unavailable
@@ -145,6 +146,7 @@ class BlockCall(AppProcess):
             max_log_bytes=settings.max_node_log_bytes,
             allowed_networks=parse_networks(settings.allowed_networks),
             storage=UserStorage(Files(settings, database), self._user_id, settings.max_file_bytes),
+            credentials=CredentialStore(settings, database),
         )
         nodes = NodeExecutor(
             1,

@@ -16,8 +16,10 @@ from autogpt_server.errors import NotAuthenticated
 from autogpt_server.model.principal import Principal, Scope
 from autogpt_server.server.needs import PRINCIPAL_KEY, check_allowed, principal_of
 
+#: Where a provider sends a browser back to; what it brings along belongs to a login that somebody began with a key.
+_CALLBACK = "/api/credentials/oauth/callback"
 #: Paths that need no key: what a browser needs for the page of the interface, and what looks at its sender by itself.
-_OPEN = frozenset({"/", "/docs", "/openapi.json", "/favicon.ico", "/api/keys/claim"})
+_OPEN = frozenset({"/", "/docs", "/openapi.json", "/favicon.ico", "/api/keys/claim", _CALLBACK})
 _OPEN_PREFIX = "/docs/"
 #: A file, by a link that is signed.
 _SIGNED = re.compile(r"/api/files/[^/]+/content")

@@ -13,6 +13,7 @@ from autogpt_server.accounts.verifier import Verifier
 from autogpt_server.server.api import (
     accounts,
     blocks,
+    credentials,
     executions,
     files,
     graphs,
@@ -84,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
         monitoring,
         notifications,
         files,
+        credentials,
         system,
         accounts,
         health,

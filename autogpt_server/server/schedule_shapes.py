@@ -8,12 +8,12 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, WithJsonSchema
 
 from autogpt_server.errors import InvalidError
+from autogpt_server.model.credentials import CredentialsMetaInput
 from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapPolicy, Schedule, Slot, SlotOutcome
 from autogpt_server.scheduler.adopting import warning_of
 from autogpt_server.scheduler.cron import parse_cron
 from autogpt_server.scheduler.cron_words import describe
 from autogpt_server.scheduler.preview import Preview
-from autogpt_server.scheduler.rpc_models import CredentialsMetaInput
 from autogpt_server.scheduler.timetable import due_at
 from autogpt_server.server.shapes import Shape
 from autogpt_server.server.written_times import Day, Moment, read_day

@@ -10,6 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from autogpt_server.blocks.registry import load_registry
+from autogpt_server.credentials.check import CredentialsCheck
+from autogpt_server.credentials.store import CredentialStore
 from autogpt_server.data.blocks import sync_blocks
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
@@ -58,6 +60,7 @@ class Services:
     #: For deleting what expired.
     steady_clock: SteadyClock
     keyring: Keyring
+    credentials: CredentialStore
     users: Users
     block_names: BlockNames
     block_calls: BlockCalls
@@ -94,7 +97,10 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
         offers = Offers(run_folder)
         stack.callback(offers.close)
         await offers.open()
-        submitter = Submitter(settings, database, offers)
+        keyring = open_keyring(settings, database)
+        credentials = CredentialStore(settings, database, keyring)
+        check = CredentialsCheck(registry, credentials)
+        submitter = Submitter(settings, database, offers, check)
         stack.push_async_callback(submitter.close)
         executions, block_names = Executions(database), BlockNames(database)
         executors = ExecutorWatch(Leases(database), settings.executor_lease_seconds)
@@ -120,11 +126,12 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
             executions=executions,
             submitter=submitter,
             reruns=Reruns(settings, database, registry),
-            scheduling=Scheduling(database, lambda ids: nudger.send(Topic.SCHEDULES, ids)),
+            scheduling=Scheduling(database, lambda ids: nudger.send(Topic.SCHEDULES, ids), check),
             backfills=Backfills(database),
             files=Files(settings, database),
             steady_clock=SteadyClock(),
-            keyring=open_keyring(settings, database),
+            keyring=keyring,
+            credentials=credentials,
             users=Users(database),
             block_names=block_names,
             block_calls=block_calls,

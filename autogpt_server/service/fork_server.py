@@ -134,6 +134,8 @@ class MachineForkServer(forkserver.ForkServer):
 
 def serve(listener_fd: int, alive_fd: int, modules: Iterable[str]) -> None:
     """Be the fork server: import the modules, then fork on request until nobody is left who could ask."""
+    # Next to nothing of what importing makes is garbage; to look for it again and again takes an eighth of the time.
+    gc.disable()
     for module in modules:
         try:
             importlib.import_module(module)
@@ -145,6 +147,7 @@ def serve(listener_fd: int, alive_fd: int, modules: Iterable[str]) -> None:
     # What is here is here for good: the collector need not touch it, so that its pages stay shared.
     gc.collect()
     gc.freeze()
+    gc.enable()
     FORK_SERVER.note_origin()
     forkserver.main(listener_fd, alive_fd, preload=())
 

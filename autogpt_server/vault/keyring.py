@@ -47,6 +47,11 @@ class Keyring:
         return cls(key_path(settings), tuple(key.strip() for key in given if key.strip()), may_make)
 
     @property
+    def is_given(self) -> bool:
+        """Whether a setting gives the keys, instead of a file."""
+        return bool(self._given)
+
+    @property
     def keys(self) -> list[bytes]:
         """The keys; the first one encrypts.
 
@@ -72,6 +77,14 @@ class Keyring:
             raise CannotDecrypt(
                 f"a stored secret cannot be decrypted: its key is not in {self._source()}; {_FIX}"
             ) from None
+
+    def is_current(self, token: str) -> bool:
+        """Tell whether something was encrypted under the key that encrypts now."""
+        try:
+            Fernet(self.keys[0]).decrypt(token.encode("ascii", "replace"))
+        except InvalidToken:
+            return False
+        return True
 
     def sign(self, text: str, purpose: str) -> str:
         """Give a signature that only this server can make."""

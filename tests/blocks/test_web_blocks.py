@@ -317,7 +317,7 @@ async def test_the_transport_itself_takes_web_addresses_only() -> None:
     async def resolve(host: str, port: int) -> list[str]:
         raise AssertionError("not asked")
 
-    transport = PinnedTransport(nothing, resolve)
+    transport = PinnedTransport(nothing, resolve, lambda _: {})
     with pytest.raises(BlockError, match="no scheme of the web"):
         await transport.handle_async_request(httpx.Request("GET", "ftp://host.test/"))
 

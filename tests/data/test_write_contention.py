@@ -22,7 +22,7 @@ from autogpt_server.settings import Settings
 from tests.prisma_fixtures import running_engine
 
 SPAWN = multiprocessing.get_context("spawn")
-WRITERS, COMMITS, ROWS = 3, 60, 100
+WRITERS, COMMITS, ROWS = 3, 30, 100
 #: Bytes; small, so that the test reaches it often.
 WAL_LIMIT = 4 * 1024 * 1024
 INSERT = "INSERT INTO contention (writer, number, body) VALUES (?, ?, zeroblob(2000))"

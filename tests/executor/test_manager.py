@@ -18,6 +18,8 @@ from autogpt_server.blocks.registry import load_registry
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.executor.manager import ExecutionManager
+from autogpt_server.executor.running_nodes import read_marks
+from autogpt_server.executor.signs_of_life import marks_path
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution
 from autogpt_server.model.graph import Graph
 from autogpt_server.model.ids import DEFAULT_USER_ID
@@ -110,6 +112,8 @@ def test_an_execution_resumes_after_its_executor_was_killed(managed: Managed) ->
     execution_id = managed.add(graph)
     started = managed.until(managed.started)
     (killed,) = started.values()
+    # It has told that it started, and may still be at that.
+    managed.until(lambda: not read_marks(marks_path(managed.settings, killed)))
     os.kill(killed, signal.SIGKILL)
     (managed.folder / "go").write_text("")
 

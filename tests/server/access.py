@@ -31,6 +31,7 @@ def _owned(method: str, path: str, scope: Scope, body: object = None) -> Endpoin
 _GRAPH, _EXECUTION = "/api/graphs/{graph_id}", "/api/executions/{execution_id}"
 _SCHEDULE, _KEY, _USER = "/api/schedules/{schedule_id}", "/api/keys/{key_id}", "/api/users/{user_id}"
 _FILE = "/api/files/{file_id}"
+_CREDENTIALS = "/api/credentials/{credentials_id}"
 _TARGET = "/api/notifications/targets/{target_id}"
 _RANGE = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
 
@@ -92,6 +93,15 @@ ENDPOINTS = (
     _owned("PATCH", _TARGET, WRITE, {"is_enabled": True}),
     _owned("DELETE", _TARGET, WRITE),
     _owned("POST", f"{_TARGET}/test", WRITE),
+    Endpoint("GET", "/api/credentials", READ),
+    Endpoint("POST", "/api/credentials", WRITE, {"provider": "acme", "secrets": {"type": "none"}}),
+    Endpoint("GET", "/api/credentials/providers", READ),
+    Endpoint("POST", "/api/credentials/oauth/{provider}/start", WRITE, {}),
+    # Its state is what lets in.
+    Endpoint("GET", "/api/credentials/oauth/callback", None),
+    _owned("GET", _CREDENTIALS, READ),
+    _owned("PATCH", _CREDENTIALS, WRITE, {"title": "other"}),
+    _owned("DELETE", _CREDENTIALS, WRITE),
     Endpoint("GET", "/api/alerts", READ),
     Endpoint("GET", "/api/block-stats", READ),
     Endpoint("GET", "/api/system/tasks", ADMIN),

@@ -112,6 +112,12 @@ class World:
         schedule_id = await self.made(owner, f"/api/graphs/{graph_id}/schedules", {"cron": "@yearly", "inputs": {}})
         key, _ = self.accounts.add_key(owner.user, "to be looked at", [Scope.READ])
         return {"graph_id": graph_id, "execution_id": execution_id, "schedule_id": schedule_id, "key_id": key.id} | {
+            "provider": "acme",
+            "credentials_id": await self.made(
+                owner,
+                "/api/credentials",
+                {"provider": "acme", "secrets": {"type": "api_key", "api_key": "secret"}},
+            ),
             "target_id": await self.made(
                 owner, "/api/notifications/targets", {"kind": "mail", "address": "ann@example.org"}
             ),

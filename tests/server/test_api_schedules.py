@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
@@ -24,6 +25,8 @@ NAMED = ({"in": ("AgentInputBlock", {"name": "wanted"})}, [])
 CRON = {"cron": "0 9 * * 1-5", "timezone": "Europe/Berlin"}
 #: In four weeks, whenever this runs.
 SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(weeks=4)
+#: The day of that in the zone of the schedules.
+DAY = SOON.astimezone(ZoneInfo(CRON["timezone"]))
 
 
 LATER = SOON + timedelta(days=1)
@@ -124,7 +127,7 @@ async def test_other_kinds_of_schedules(api: Api, graph_id: str) -> None:
         ({"name": "x" * 201}, "name"),
         ({"excluded_dates": ["2026-02-30"]}, "excluded_dates[0]"),
         ({"excluded_dates": [{"from": "2026-02-02", "to": "2026-02-01"}]}, "excluded_dates[0].to"),
-        ({"cron": None, "run_at": SOON.isoformat(), "excluded_dates": [f"{SOON:%Y-%m-%d}"]}, "excluded_dates"),
+        ({"cron": None, "run_at": SOON.isoformat(), "excluded_dates": [f"{DAY:%Y-%m-%d}"]}, "excluded_dates"),
         ({"cron": None, "run_at": SOON.isoformat(), "starts_at": LATER.isoformat()}, "starts_at"),
         ({"cron": "*/5 * * * *", "jitter_seconds": 301}, "jitter_seconds"),
         ({"credentials": {"key": 5}}, "credentials.key"),

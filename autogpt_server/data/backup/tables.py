@@ -28,6 +28,8 @@ TABLES = (
     "SystemTaskRun",
     "Alert",
     "FileDefinition",
+    "Credential",
+    "OAuthLogin",
     "NotificationTarget",
     "Notification",
     "NotificationMessage",

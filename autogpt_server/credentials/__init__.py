@@ -1,0 +1,1 @@
+"""Users' credentials: kept encrypted, refreshed, and given to blocks while they run."""

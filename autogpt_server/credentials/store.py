@@ -1,0 +1,281 @@
+"""Users' credentials: kept, changed, checked where an execution shall use them, and opened for a block that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from autogpt_server.credentials.oauth import Login, OAuth, Refused
+from autogpt_server.credentials.providers import ProviderNotFound, load_providers
+from autogpt_server.data.credentials import CredentialRows, Opened
+from autogpt_server.data.database import Database
+from autogpt_server.data.keyring import open_keyring
+from autogpt_server.data.oauth_logins import OAuthLogins
+from autogpt_server.errors import BlockError, CredentialsNotFound, InvalidError, Problem, ServerError, Unavailable
+from autogpt_server.model import clock
+from autogpt_server.model.credentials import (
+    Credentials,
+    CredentialsMetaInput,
+    CredentialsPin,
+    OAuth2Secrets,
+    Secrets,
+    UsableCredentials,
+)
+from autogpt_server.model.ids import canonical_id, is_uuid, new_id
+from autogpt_server.service.crash_points import crash_point
+from autogpt_server.settings import Settings
+from autogpt_server.vault.keyring import CannotDecrypt, Keyring
+
+T = TypeVar("T")
+
+#: An access token that expires sooner is refreshed before it is used.
+_MARGIN = timedelta(seconds=60)
+#: How long one who refreshes has before somebody else may try; longer than a provider may take.
+_LEASE = timedelta(seconds=30)
+#: Seconds that a block waits until somebody else has refreshed, and between two looks.
+_WAIT_SECONDS, _LOOK_SECONDS = 40.0, 0.1
+#: Seconds that a block waits for a database that is away, and between two tries.
+_AWAY_SECONDS, _RETRY_SECONDS = 60.0, 0.5
+_MAX_TITLE = 200
+_MAX_PROVIDER = 100
+
+
+class CredentialStore:
+    """Credentials of all users.
+
+    Args:
+        settings: Of the server.
+        database: Where the rows are.
+        keyring: Under whose keys they are; by default those of the settings.
+    """
+
+    def __init__(self, settings: Settings, database: Database, keyring: Keyring | None = None) -> None:
+        self._settings = settings
+        self._keyring = keyring or open_keyring(settings, database)
+        self.rows = CredentialRows(database, self._keyring)
+        self._logins = OAuthLogins(database, self._keyring)
+        self._oauth: OAuth | None = None
+        #: Refreshes that go on whatever becomes of the block that wanted them.
+        self._refreshes: set[asyncio.Task[UsableCredentials]] = set()
+
+    @property
+    def oauth(self) -> OAuth:
+        """Logins and refreshes; the file of the providers is read when it is first needed.
+
+        Raises:
+            InvalidError: The file is wrong.
+        """
+        if self._oauth is None:
+            providers = load_providers(self._settings.oauth_providers_file)
+            self._oauth = OAuth(providers, self._logins, callback_url(self._settings))
+        return self._oauth
+
+    def add(
+        self,
+        user_id: str,
+        provider: str,
+        title: str,
+        held: Secrets,
+        *,
+        scopes: tuple[str, ...] = (),
+        expires_at: Any = None,
+    ) -> Credentials:
+        """Keep new credentials.  Blocking.
+
+        Raises:
+            InvalidError: Provider or title are none; names the field.
+        """
+        _check("provider", provider, _MAX_PROVIDER, "name the service, as github")
+        _check("title", title, _MAX_TITLE, "say in a few words which these are")
+        now = clock.from_ms(clock.now_ms())
+        credentials = Credentials(
+            new_id(), user_id, provider, held.type, title, scopes, expires_at, None, 1, now, now
+        )  # fmt: skip
+        self.rows.add(credentials, held)
+        return credentials
+
+    def edit(self, user_id: str, id_: str, title: str | None, held: Secrets | None) -> Credentials:
+        """Give another title, or replace what they hold.  Blocking.
+
+        Raises:
+            CredentialsNotFound: Unknown, or another user's.
+            InvalidError: The title is none, or they would become of another type.
+        """
+        if title is not None:
+            _check("title", title, _MAX_TITLE, "say in a few words which these are")
+        before = self.rows.get(user_id, id_)
+        if held is not None and (held.type != before.type or held.type == "oauth2"):
+            fix = "connect again" if before.type == "oauth2" else f"give secrets of the type {before.type}"
+            raise InvalidError("The credentials were not changed.", [Problem("secrets", "are of another type", fix)])
+        return self.rows.edit(user_id, id_, title, held)
+
+    def begin_login(self, user_id: str, provider: str, title: str, scopes: tuple[str, ...] | None) -> Login:
+        """Begin to connect with a provider.  Blocking.
+
+        Raises:
+            ProviderNotFound: There is none of this name.
+            InvalidError: The title is none.
+        """
+        _check("title", title, _MAX_TITLE, "say in a few words which these are")
+        return self.oauth.begin(user_id, provider, title, scopes)
+
+    async def finish_login(self, state: str, code: str) -> Credentials:
+        """Keep what a provider gives for the code it sent a user back with.
+
+        Raises:
+            InvalidError: The login is over, or the provider refuses.
+            Unavailable: The provider does not answer.
+        """
+        login, verifier = await asyncio.to_thread(self.oauth.take, state)
+        tokens = await asyncio.to_thread(self.oauth.exchange, login, verifier, code)
+        return await asyncio.to_thread(
+            lambda: self.add(
+                login.user_id,
+                login.provider,
+                login.title,
+                tokens.held,
+                scopes=login.scopes if tokens.scopes is None else tokens.scopes,
+                expires_at=tokens.expires_at,
+            )
+        )
+
+    def check(self, user_id: str, meant: Mapping[str, tuple[Any, CredentialsPin]]) -> list[Problem]:
+        """Tell what is wrong with values that are meant for pins that take credentials.  Blocking.
+
+        Args:
+            user_id: Whose they must be.
+            meant: By the place of a value: it, and the pin that will get it.
+        """
+        problems: list[Problem] = []
+        wanted: dict[str, tuple[CredentialsMetaInput, CredentialsPin]] = {}
+        for path, (value, pin) in meant.items():
+            try:
+                wanted[path] = CredentialsMetaInput.model_validate(value), pin
+            except ValidationError:
+                fix = "give {id, provider, type}, as `autogpt credentials list --json` shows them"
+                problems.append(Problem(path, "must say which credentials to use", fix))
+        ids = [canonical_id(meta.id) for meta, _ in wanted.values() if is_uuid(meta.id)]
+        known = {one.id: one for one in self.rows.find(user_id, ids)} if ids else {}
+        for path, (meta, pin) in wanted.items():
+            refusal = _refusal(known.get(canonical_id(meta.id)), meta, pin)
+            if refusal is not None:
+                problems.append(Problem(path, refusal, "`autogpt credentials list` shows yours"))
+        return problems
+
+    async def open(self, user_id: str, value: Any, pin: CredentialsPin) -> UsableCredentials:
+        """Open credentials for a block, refreshed where they soon expire.
+
+        Args:
+            user_id: Whose they must be.
+            value: That the pin received.
+            pin: Which it is.
+
+        Raises:
+            BlockError: They are unknown, another user's, not for this pin, or of no use any more.
+        """
+        try:
+            meta = CredentialsMetaInput.model_validate(value)
+        except ValidationError:
+            raise BlockError("must say which credentials to use, as {id, provider, type}") from None
+        try:
+            if not is_uuid(meta.id):
+                raise CredentialsNotFound(meta.id[:100])
+            return await self._open(user_id, meta, pin)
+        except BlockError:
+            raise
+        except ServerError as error:
+            raise BlockError(str(error)) from None
+
+    async def _open(self, user_id: str, meta: CredentialsMetaInput, pin: CredentialsPin) -> UsableCredentials:
+        id_, deadline = canonical_id(meta.id), time.monotonic() + _WAIT_SECONDS
+        while True:
+            opened = await _patiently(lambda: asyncio.to_thread(self.rows.open, user_id, id_))
+            known = opened.credentials
+            refusal = _refusal(known, meta, pin)
+            if refusal is not None:
+                raise BlockError(refusal)
+            if known.problem is not None:
+                raise BlockError(f"{known.title!r} cannot be used: {known.problem}; connect {known.provider} again")
+            if known.expires_at is None or known.expires_at - clock.now() > _MARGIN:
+                return _usable(opened)
+            holder, now = new_id(), clock.now()
+            if await asyncio.to_thread(self.rows.begin_refresh, id_, known.revision, holder, now, now + _LEASE):
+                refresh = asyncio.create_task(self._refresh(opened, holder))
+                self._refreshes.add(refresh)
+                refresh.add_done_callback(self._refreshes.discard)
+                # What the provider gives is stored even if nobody waits for it any more: the old token may be void.
+                return await asyncio.shield(refresh)
+            if time.monotonic() > deadline:
+                raise BlockError(f"{known.title!r} is being refreshed, and that takes too long")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _refresh(self, opened: Opened, holder: str) -> UsableCredentials:
+        known, held = opened
+        assert isinstance(held, OAuth2Secrets)
+        try:
+            tokens = await asyncio.to_thread(lambda: self.oauth.refresh(known.provider, held, known.scopes))
+        except Refused as error:
+            await asyncio.to_thread(self.rows.fail_refresh, known.id, holder, str(error))
+            raise BlockError(f"{known.title!r} cannot be used: {error}; connect {known.provider} again") from None
+        except (Unavailable, ProviderNotFound, InvalidError) as error:
+            await asyncio.to_thread(self.rows.fail_refresh, known.id, holder, None)
+            if known.expires_at is not None and known.expires_at > clock.now():
+                # It is good for a moment yet.
+                return _usable(opened)
+            raise BlockError(f"{known.title!r} cannot be refreshed: {error}") from None
+        crash_point("oauth.refreshed")
+        # A database that is away comes back; the old refresh token may not.
+        stored = await _patiently(
+            lambda: asyncio.to_thread(self.rows.end_refresh, known.id, holder, tokens.held, tokens.expires_at)
+        )
+        if not stored:
+            with contextlib.suppress(CredentialsNotFound):
+                return _usable(await asyncio.to_thread(self.rows.open, known.user_id, known.id))
+            raise BlockError(f"{known.title!r} was deleted")
+        return _usable(Opened(replace(known, expires_at=tokens.expires_at), tokens.held))
+
+
+def callback_url(settings: Settings) -> str:
+    """Where providers send users back to."""
+    base = settings.public_url or f"http://{settings.host}:{settings.port}"
+    return f"{base.rstrip('/')}/api/credentials/oauth/callback"
+
+
+def _refusal(known: Credentials | None, meta: CredentialsMetaInput, pin: CredentialsPin) -> str | None:
+    if known is None:
+        return f"there are no credentials {meta.id[:100]!r} of this user"
+    if (meta.provider, meta.type) != (known.provider, known.type):
+        return f"says {meta.provider[:100]}, {meta.type}; these credentials are {known.provider}, {known.type}"
+    return pin.refusal(known.provider, known.type)
+
+
+def _usable(opened: Opened) -> UsableCredentials:
+    known = opened.credentials
+    return UsableCredentials(known.id, known.provider, known.type, known.scopes, held=opened.held)
+
+
+def _check(field: str, text: str, most: int, fix: str) -> None:
+    if not 0 < len(text) <= most or not text.isprintable():
+        message = f"has no or more than {most} characters, or some that do not print"
+        raise InvalidError("The credentials were refused.", [Problem(field, message, fix)])
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Do something again for as long as the database is away, and no longer than a minute."""
+    deadline = time.monotonic() + _AWAY_SECONDS
+    while True:
+        try:
+            return await work()
+        except CannotDecrypt:
+            raise
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)

@@ -1,0 +1,67 @@
+"""The OAuthLogin table: users who were sent to a provider and have not come back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from autogpt_server.data.database import Database
+from autogpt_server.data.sealed import hold_keys
+from autogpt_server.model import clock
+from autogpt_server.model.jsonvalue import dumps, loads
+from autogpt_server.vault.keyring import Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthLogin:
+    """A login that was begun."""
+
+    #: SHA-256 of what the provider sends back with the user, hexadecimal.
+    state_hash: str
+    user_id: str
+    provider: str
+    #: What to call the credentials.
+    title: str
+    scopes: tuple[str, ...]
+    expires_at: datetime
+
+
+class OAuthLogins:
+    """Reads and writes logins.  Blocking."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._db, self._keyring = database, keyring
+
+    def add(self, login: OAuthLogin, verifier: str) -> None:
+        """Store a new one; those whose time is over go."""
+        # Before the transaction: the first key is made where nothing is encrypted yet, which the database is asked.
+        _ = self._keyring.keys
+        text = """
+INSERT INTO "OAuthLogin" ("stateHash","userId","provider","title","scopes","verifier","expiresAt")
+VALUES (?,?,?,?,?,?,?)
+"""
+        with self._db.write() as c:
+            hold_keys(self._db, c)
+            c.execute(
+                self._db.sql('DELETE FROM "OAuthLogin" WHERE "expiresAt" < ?'), (self._db.to_column(clock.now()),)
+            )
+            values = (
+                login.state_hash, login.user_id, login.provider, login.title, dumps(login.scopes),
+                self._keyring.encrypt(verifier), self._db.to_column(login.expires_at),
+            )  # fmt: skip
+            c.execute(self._db.sql(text), values)
+
+    def take(self, state_hash: str) -> tuple[OAuthLogin, str] | None:
+        """Remove one and return it with its verifier; None where it is not there, or somebody else took it."""
+        text = """
+DELETE FROM "OAuthLogin" WHERE "stateHash" = ?
+RETURNING "userId","provider","title","scopes","verifier","expiresAt"
+"""
+        with self._db.write() as c:
+            row = c.execute(self._db.sql(text), (state_hash,)).first()
+        if row is None:
+            return None
+        expires = self._db.from_column(row[5])
+        assert expires is not None
+        login = OAuthLogin(state_hash, row[0], row[1], row[2], tuple(loads(row[3])), expires)
+        return login, self._keyring.decrypt(row[4])

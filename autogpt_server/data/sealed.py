@@ -1,0 +1,119 @@
+"""The columns that hold encrypted texts: whether there are any, and how they come under another key.
+
+Whoever writes such a column encrypts inside the transaction that writes it, after ``hold_keys``.  So an old key can be
+dropped in a transaction that holds the keys alone and finds nothing under it: nobody can be about to write some more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from cryptography.fernet import Fernet
+
+from autogpt_server.data.connection import Connection
+from autogpt_server.data.database import Database
+from autogpt_server.service.crash_points import crash_point
+from autogpt_server.vault.keyring import Keyring
+
+#: Table, its key, and a column of it that is encrypted.
+COLUMNS = (
+    ("NotificationTarget", "id", "address"),
+    ("NotificationTarget", "id", "secret"),
+    ("Credential", "id", "secret"),
+    ("OAuthLogin", "stateHash", "verifier"),
+)
+#: Rows of one transaction.
+_BATCH = 200
+#: "seal" in ASCII: the key of PostgreSQL's advisory lock around encrypting.
+_ADVISORY_LOCK = 0x7365616C
+
+
+def hold_keys(db: Database, c: Connection, *, alone: bool = False) -> None:
+    """Keep keys from being dropped until this transaction ends; or, alone, keep others from encrypting until then."""
+    # On SQLite, whoever writes is alone anyway.
+    if db.provider == "postgresql":
+        c.execute(f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}({_ADVISORY_LOCK})")
+
+
+def has_sealed(db: Database) -> bool:
+    """Tell whether an encrypted text is stored."""
+    with db.read() as c:
+        return any(
+            c.execute(f'SELECT 1 FROM "{table}" WHERE "{column}" IS NOT NULL LIMIT 1').first() is not None
+            for table, _, column in COLUMNS
+        )
+
+
+def rotate_key(db: Database, keyring: Keyring, tell: Callable[[str], None]) -> int:
+    """Encrypt everything under a new key, then drop the old ones.  Harmless beside servers at work; where it is killed
+    nothing is lost, and it may be begun again.
+
+    Where a setting gives the keys, everything comes under its first one, and the others may be dropped afterwards.
+
+    Args:
+        db: Where the encrypted texts are.
+        keyring: Of the server.
+        tell: Takes lines about what is done.
+
+    Returns:
+        How many texts were encrypted anew.
+
+    Raises:
+        CannotDecrypt: A text is under a key that is lost; all keys stay.
+    """
+    if not keyring.is_given:
+        keyring.replace([Fernet.generate_key(), *keyring.keys])
+        tell("a new key encrypts from now on")
+        crash_point("keys.added")
+    count = 0
+    for table, key, column in COLUMNS:
+        after = ""
+        while (last := _renew_batch(db, keyring, table, key, column, after)) is not None:
+            after, renewed = last
+            count += renewed
+            crash_point("keys.renewed")
+    while True:
+        with db.write() as c:
+            hold_keys(db, c, alone=True)
+            stale = [(place, row) for place in COLUMNS for row in _stale(c, keyring, place)]
+            for place, (row_key, token) in stale:
+                _renew(db, c, keyring, place, row_key, token)
+            if not stale and not keyring.is_given:
+                keyring.replace(keyring.keys[:1])
+        count += len(stale)
+        if not stale:
+            crash_point("keys.dropped")
+            return count
+
+
+def _renew_batch(
+    db: Database, keyring: Keyring, table: str, key: str, column: str, after: str
+) -> tuple[str, int] | None:
+    """Encrypt the next rows anew, those that need it; returns the last of them and how many, or None at the end."""
+    text = (
+        f'SELECT "{key}","{column}" FROM "{table}" WHERE "{column}" IS NOT NULL AND "{key}" > ? '
+        f'ORDER BY "{key}" LIMIT {_BATCH}'
+    )
+    with db.write() as c:
+        hold_keys(db, c)
+        rows = c.execute(db.sql(text), (after,)).all()
+        stale = [(row[0], row[1]) for row in rows if not keyring.is_current(row[1])]
+        for row_key, token in stale:
+            _renew(db, c, keyring, (table, key, column), row_key, token)
+    return (rows[-1][0], len(stale)) if rows else None
+
+
+def _stale(c: Connection, keyring: Keyring, place: tuple[str, str, str]) -> Iterator[tuple[str, str]]:
+    table, key, column = place
+    for row in c.execute(f'SELECT "{key}","{column}" FROM "{table}" WHERE "{column}" IS NOT NULL').all():
+        if not keyring.is_current(row[1]):
+            yield row[0], row[1]
+
+
+def _renew(
+    db: Database, c: Connection, keyring: Keyring, place: tuple[str, str, str], row_key: str, token: str
+) -> None:
+    table, key, column = place
+    # Not where somebody has written something else meanwhile: that is under the new key.
+    text = f'UPDATE "{table}" SET "{column}" = ? WHERE "{key}" = ? AND "{column}" = ?'
+    c.execute(db.sql(text), (keyring.encrypt(keyring.decrypt(token)), row_key, token))
