@@ -54,6 +54,7 @@ class BrokenRule:
 _MACHINE = "tests/data/test_state_machine.py"
 _QUEUE, _OWNERSHIP = "tests/data/test_queue.py", "tests/data/test_ownership.py"
 _CRON = "tests/scheduler/test_cron_walker.py"
+_CREDENTIALS = "tests/credentials/test_credential_store.py"
 _CLOCKS = "tests/faults/test_clock_jumps.py"
 _FIRING, _TIMERS = "tests/data/test_firing.py", "tests/scheduler/test_timers.py"
 _FIRING_DEATHS = "tests/faults/test_schedule_deaths.py"
@@ -490,6 +491,37 @@ BROKEN_RULES = (
         "firing: a row that somebody writes for a deleted schedule is removed",
         "autogpt_server/scheduler/reconcile.py",
         "Reconciled(removed=self._strays.remove_buried())", "Reconciled()", ("tests/scheduler/test_reconcile.py",),
+    ),
+    BrokenRule(
+        "what a block raises shows none of its secrets",
+        "autogpt_server/executor/node_executor.py",
+        "    message = context.redactor.text(message)\n", "", ("tests/journeys/test_canary.py",),
+    ),
+    BrokenRule(
+        "what a block yields shows none of its secrets",
+        "autogpt_server/executor/node_outputs.py",
+        "            stored = self._redactor.value(stored)\n", "            pass\n", ("tests/journeys/test_canary.py",),
+    ),
+    BrokenRule(
+        "one of all who wait refreshes a token",
+        "autogpt_server/data/credentials.py",
+        '"refreshLockedUntil" IS NULL OR "refreshLockedUntil" < ?', '? IS NOT NULL OR TRUE', (_CREDENTIALS,),
+    ),
+    BrokenRule(
+        "credentials are opened for their user alone",
+        "autogpt_server/data/credentials.py",
+        ""","secret" FROM "Credential" WHERE "id" = ? AND "userId" = ?'""",
+        ""","secret" FROM "Credential" WHERE "id" = ? AND ? IS NOT NULL'""", (_CREDENTIALS,),
+    ),
+    BrokenRule(
+        "an old key of secrets stays until nobody can be about to write something under it",
+        "autogpt_server/data/sealed.py", "hold_keys(db, c, alone=True)", "hold_keys(db, c)",
+        ("tests/credentials/test_key_rotation.py",),
+    ),
+    BrokenRule(
+        "credentials go along with no redirect to another host",
+        "autogpt_server/blocks/web_client.py", "headers if _origin(url) == _origin(first) else {}", "headers",
+        ("tests/blocks/test_web_blocks.py",),
     ),
 )  # fmt: skip
 

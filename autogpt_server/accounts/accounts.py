@@ -98,7 +98,11 @@ class Accounts:
 
         Raises:
             NotAuthenticated: It is none, or it has expired or been used.
+            InvalidError: The name is none.
         """
+        problems = _name_problems(name)
+        if problems:
+            raise InvalidError("The key was refused.", problems)
         parsed = parse_key_text(token)
         stored = None if parsed is None else self.keys.find(parsed.prefix)
         if (
@@ -149,12 +153,14 @@ def _is_zone(name: str) -> bool:
     return True
 
 
+def _name_problems(name: str) -> list[Problem]:
+    if name.strip() and len(name) <= _MAX_NAME and name.isprintable():
+        return []
+    return [Problem("name", f"has no or more than {_MAX_NAME} characters, or some that do not print", _NAME)]
+
+
 def _check_key(user: User, name: str, scopes: frozenset[Scope], expires_at: datetime | None) -> None:
-    problems: list[Problem] = []
-    if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
-        problems.append(
-            Problem("name", f"has no or more than {_MAX_NAME} characters, or some that do not print", _NAME)
-        )
+    problems = _name_problems(name)
     if not scopes:
         problems.append(Problem("scopes", "there are none", f"choose from {', '.join(Scope)}"))
     if beyond := scopes - user.role.scopes:

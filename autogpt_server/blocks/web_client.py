@@ -170,15 +170,17 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         """Send the request to the first address that takes the connection."""
         if request.url.scheme not in ("http", "https"):
             raise BlockError(f"{request.url.scheme!r} is no scheme of the web; use http or https")
-        request.headers.update(self._headers_for(request.url))
+        # On what is sent alone: a redirect takes over the headers of the request before it.
+        headers = httpx.Headers(request.headers)
+        headers.update(self._headers_for(request.url))
         host = request.url.host
         addresses = await self._addresses(host, request.url.port or (443 if request.url.scheme == "https" else 80))
         for address in addresses[:-1]:
             try:
-                return await self._inner.handle_async_request(_pinned(request, host, address))
+                return await self._inner.handle_async_request(_pinned(request, headers, host, address))
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
-        return await self._inner.handle_async_request(_pinned(request, host, addresses[-1]))
+        return await self._inner.handle_async_request(_pinned(request, headers, host, addresses[-1]))
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -209,12 +211,12 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _pinned(request: httpx.Request, host: str, address: str) -> httpx.Request:
+def _pinned(request: httpx.Request, headers: httpx.Headers, host: str, address: str) -> httpx.Request:
     """The same request, addressed by number.  Its headers already name the host."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
-        headers=request.headers,
+        headers=headers,
         stream=request.stream,
         extensions={**request.extensions, "sni_hostname": host},
     )

@@ -113,6 +113,9 @@ def test_a_one_time_token_is_good_once(accounts: Accounts):
     assert first is not None and token is not None
     with pytest.raises(NotAuthenticated):
         accounts.claim(first, "x")  # a later start has made another
+    for name in ("", " ", "x" * 1001, "a\nb"):
+        with pytest.raises(InvalidError, match="name"):
+            accounts.claim(token, name)
     key, _ = accounts.claim(token, "x")
     assert (key.user_id, key.scopes) == (DEFAULT_USER_ID, frozenset(Scope))
     with pytest.raises(NotAuthenticated):

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from autogpt_server.blocks.rss import ReadRSSFeedBlock
 from autogpt_server.blocks.samples import SampleContext
 from autogpt_server.blocks.web_client import PinnedTransport, WebRequest, WebResponse, fetch, parse_retry_after
 from autogpt_server.errors import BlockError, BlockTimeout
+from autogpt_server.model.credentials import UsableCredentials, parse_secrets
 
 Handler = Callable[[str, dict[str, str], bytes], Awaitable[tuple[str, dict[str, str], bytes]]]
 
@@ -215,6 +217,38 @@ async def test_a_redirect_is_checked_like_a_first_request(location: str, server:
     with pytest.raises(BlockError, match="not public|scheme|protocol"):
         await fetch(WebRequest("GET", f"{server.url}/"), only_this)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"type": "api_key", "api_key": "the-key"},
+        {"type": "user_password", "username": "ann", "password": "the-password"},
+        {"type": "host_scoped", "host": "127.0.0.1", "headers": {"X-Key": "the-header"}},
+    ],
+)
+async def test_credentials_go_where_they_should_and_along_with_no_redirect(
+    server: LocalServer, held: dict[str, Any]
+) -> None:
+    usable = UsableCredentials("1", "p", held["type"], held=parse_secrets(held))
+    (name, sent), *_ = usable.headers(server.url).items()
+    server.answer("/one", b"", "302 Found", Location=f"{server.url}/two")
+    # The same machine, and another host: as a name it is somebody else's.
+    server.answer("/two", b"", "302 Found", Location=f"http://127.0.0.2:{server.port}/three")
+    server.answer("/three", b"done")
+    async with await asyncio.start_server(server.serve, "127.0.0.2", server.port):
+        request = WebRequest("GET", f"{server.url}/one", {"Authorization": "mine"}, credentials=usable)
+        assert (await fetch(request, loopback)).content == b"done"
+    assert [headers.get(name.lower()) for _, headers, _ in server.asked][:2] == [sent.lower(), sent.lower()]
+    assert server.asked[2][1].get(name.lower()) is None
+
+
+async def test_credentials_for_another_host_send_nothing_at_all(server: LocalServer) -> None:
+    held = parse_secrets({"type": "host_scoped", "host": "api.test", "headers": {"X-Key": "the-header"}})
+    request = WebRequest("GET", f"{server.url}/", credentials=UsableCredentials("1", "p", held.type, held=held))
+    with pytest.raises(BlockError, match=r"are not for 127\.0\.0\.1"):
+        await fetch(request, loopback)
+    assert server.asked == []
 
 
 async def test_redirects_are_followed_a_few_times(server: LocalServer) -> None:

@@ -59,6 +59,7 @@ def test_documentation_names_no_command_that_does_not_exist():
         "autogpt task",
         "autogpt user",
         "autogpt file",
+        "autogpt credentials",
         "autogpt notification",
         "autogpt key",
     }

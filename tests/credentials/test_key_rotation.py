@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -15,11 +16,12 @@ from autogpt_server.data import sealed
 from autogpt_server.data.database import Database
 from autogpt_server.data.keyring import open_keyring
 from autogpt_server.data.oauth_logins import OAuthLogin, OAuthLogins
-from autogpt_server.data.sealed import COLUMNS, rotate_key
+from autogpt_server.data.sealed import COLUMNS, hold_keys, rotate_key
 from autogpt_server.data.targets import Targets
 from autogpt_server.data.users import Users
-from autogpt_server.model.credentials import ApiKeySecrets
+from autogpt_server.model.credentials import ApiKeySecrets, written_out
 from autogpt_server.model.ids import DEFAULT_USER_ID, new_id
+from autogpt_server.model.jsonvalue import dumps
 from autogpt_server.model.notification import Target, TargetKind
 from autogpt_server.settings import Settings
 from autogpt_server.vault.keyring import CannotDecrypt, Keyring
@@ -134,6 +136,25 @@ def test_nothing_is_lost_that_others_write_meanwhile(
     fresh = CredentialStore(settings, database)
     for id_, text in written.items():
         assert fresh.rows.open(DEFAULT_USER_ID, id_).held == secret(text)
+
+
+def test_whoever_has_encrypted_and_not_committed_is_waited_for(
+    settings: Settings, database: Database, keyring: Keyring, full: CredentialStore
+) -> None:
+    one = full.rows.list(DEFAULT_USER_ID, limit=1).items[0]
+    own = open_keyring(settings, database)
+    with ThreadPoolExecutor(1) as threads:
+        with database.write() as c:
+            hold_keys(database, c)
+            token = own.encrypt(dumps(written_out(secret("written late"))))
+            rotating = threads.submit(rotate_key, database, open_keyring(settings, database), lambda _: None)
+            # It has made its key, and cannot end.
+            with pytest.raises(TimeoutError):
+                rotating.result(0.5)
+            c.execute(database.sql('UPDATE "Credential" SET "secret" = ? WHERE "id" = ?'), (token, one.id))
+        rotating.result(30)
+    assert len(keyring.keys) == 1
+    assert full.rows.open(DEFAULT_USER_ID, one.id).held == secret("written late")
 
 
 def test_a_text_under_a_lost_key_keeps_all_keys(database: Database, keyring: Keyring, full: CredentialStore) -> None:
