@@ -88,8 +88,10 @@ def test_the_migrated_tables_have_the_columns_of_the_schema(database: Database):
 HOT_PATH = [
     path
     for path in sorted((ROOT / "autogpt_server" / "data").glob("*.py"))
-    # The tables of APScheduler stand outside the schema.
-    if path.name != "job_tables.py" and ".execute(" in (text := path.read_text()) and "import Database\n" in text
+    # The tables of APScheduler stand outside the schema; the names in sealed.py are values, which its tests fill.
+    if path.name not in ("job_tables.py", "sealed.py")
+    and ".execute(" in (text := path.read_text())
+    and "import Database\n" in text
 ]
 
 

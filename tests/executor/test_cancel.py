@@ -89,7 +89,7 @@ def test_stops_race_with_ends_and_each_execution_ends_once(managed: Managed) -> 
             time.sleep(chance.random() ** 3 * 0.02 * (lead <= 0))
             asked = chance.choice([ids[-1], *ids[-3:]])
             stop(managed, asked)
-            lead = min(lead + 1, 40) if managed.ended(asked).status is COMPLETED else max(lead - 2, -1)
+            lead = min(2 * lead + 1, 63) if managed.ended(asked).status is COMPLETED else lead // 2
     statuses = [managed.ended(id_).status for id_ in ids]
     assert set(statuses) <= {COMPLETED, TERMINATED}
     assert statuses.count(TERMINATED) > 5

@@ -34,7 +34,7 @@ async def ask(client: ClientConnection, method: str, **data: Any) -> dict[str, A
 
 
 async def told(client: ClientConnection) -> dict[str, Any]:
-    return json.loads(await asyncio.wait_for(client.recv(), 20))
+    return json.loads(await asyncio.wait_for(client.recv(), 60))
 
 
 async def to_the_end(client: ClientConnection, ends: int = 1) -> list[dict[str, Any]]:
