@@ -113,6 +113,10 @@ def connect_provider(
     ] = None,
     title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="To tell them from others.")] = None,
     scope: Annotated[list[str] | None, typer.Option("--scope", help="What to ask for; may be repeated.")] = None,
+    again: Annotated[
+        str | None,
+        typer.Option("--again", metavar="CREDENTIALS_ID", help="Give these new tokens, instead of making new ones."),
+    ] = None,
     as_json: Json = False,
     url: Url = None,
 ) -> None:
@@ -131,7 +135,7 @@ def connect_provider(
                 rows = [(one["name"], " ".join(one["scopes"])) for one in items]
                 print_table(["Name", "Asked for"], rows, empty="No provider is set; see docs/credentials.md.")
             return
-        body = {"title": title, "scopes": scope}
+        body = {"title": title, "scopes": scope, "credentials_id": again}
         login = client.post(f"/credentials/oauth/{quote(provider, safe='')}/start", body)
     if as_json:
         print_json(login)

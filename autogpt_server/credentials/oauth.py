@@ -6,6 +6,7 @@ ten minutes; what is stored of it opens nothing.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import secrets
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from autogpt_server.data.oauth_logins import OAuthLogin, OAuthLogins
 from autogpt_server.errors import InvalidError, Problem, Unavailable
 from autogpt_server.model import clock
 from autogpt_server.model.credentials import OAuth2Secrets
+from autogpt_server.model.jsonvalue import storable_text
 from autogpt_server.model.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
 #: How long a user may take at the provider.
 LOGIN_TIME = timedelta(minutes=10)
-#: Seconds that a provider may take to answer.
-_SECONDS = 15.0
+#: Seconds to connect to a provider, and that it may be silent.
+_SECONDS = (5.0, 15.0)
 #: Longest life of a token that a provider is believed to mean: ten years.
 _MAX_LIFE = 10 * 366 * 86_400
 #: Errors of RFC 6749, section 5.2, after which asking again is of no use.
@@ -75,8 +77,22 @@ class OAuth:
             raise ProviderNotFound(name, sorted(self.providers))
         return provider
 
-    def begin(self, user_id: str, name: str, title: str, scopes: tuple[str, ...] | None) -> Login:
+    def begin(
+        self,
+        user_id: str,
+        name: str,
+        title: str,
+        scopes: tuple[str, ...] | None,
+        credentials_id: str | None = None,
+    ) -> Login:
         """Begin a login, and return the address at which the user goes on.  Blocking.
+
+        Args:
+            user_id: Who logs in.
+            name: Of the provider.
+            title: Of the credentials that come of it.
+            scopes: What to ask for; None for what the provider's entry says.
+            credentials_id: Of the credentials that get new tokens, instead of new ones.
 
         Raises:
             ProviderNotFound: There is none of this name.
@@ -85,7 +101,7 @@ class OAuth:
         asked = provider.scopes if scopes is None else scopes
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
         expires_at = clock.now() + LOGIN_TIME
-        self._logins.add(OAuthLogin(_hash(state), user_id, name, title, asked, expires_at), verifier)
+        self._logins.add(OAuthLogin(_hash(state), user_id, name, title, asked, expires_at, credentials_id), verifier)
         url, _ = _client(provider, self._callback_url, asked).create_authorization_url(
             provider.authorize_url, state=state, code_verifier=verifier, **provider.authorize_parameters
         )
@@ -121,8 +137,8 @@ class OAuth:
                 )
                 return _tokens(token, None)
             except AuthlibBaseError as error:
-                said = _said(error, [code, verifier])
-            except (RequestException, ValueError, KeyError, TypeError) as error:
+                said = _said(error, provider, [code, verifier])
+            except (RequestException, ArithmeticError, ValueError, KeyError, TypeError) as error:
                 raise _silent(login.provider, error) from None
         raise InvalidError("The provider refused the login.", [Problem("code", said, "begin the login again")])
 
@@ -148,11 +164,11 @@ class OAuth:
                 )
                 return _tokens(token, held)
             except AuthlibBaseError as error:
-                said = _said(error, held.secrets())
+                said = _said(error, provider, held.secrets())
                 if error.error in _FINAL:
                     raise Refused(f"{name} refuses to refresh the access token ({said})") from None
                 raise Unavailable(f"{name} did not refresh the access token ({said})") from None
-            except (RequestException, ValueError, KeyError, TypeError) as error:
+            except (RequestException, ArithmeticError, ValueError, KeyError, TypeError) as error:
                 raise _silent(name, error) from None
 
 
@@ -184,7 +200,7 @@ def _tokens(token: dict[str, Any], before: OAuth2Secrets | None) -> Tokens:
     if refresh is None and before is not None:
         refresh = before.refresh_token
     life = token.get("expires_in")
-    life = min(float(life), _MAX_LIFE) if isinstance(life, int | float | str) and life else None
+    life = max(0.0, min(float(life), _MAX_LIFE)) if isinstance(life, int | float | str) and life else None
     expires_at = None if life is None else clock.now() + timedelta(seconds=life)
     granted = token.get("scope")
     held = OAuth2Secrets(
@@ -193,9 +209,13 @@ def _tokens(token: dict[str, Any], before: OAuth2Secrets | None) -> Tokens:
     return Tokens(held, expires_at, tuple(granted.split()) if isinstance(granted, str) else None)
 
 
-def _said(error: AuthlibBaseError, secrets_: list[str]) -> str:
+def _said(error: AuthlibBaseError, provider: OAuthProvider, sent: list[str]) -> str:
+    """Give the provider's words without anything that was sent to it."""
+    if provider.client_secret is not None:
+        secret = provider.client_secret.get_secret_value()
+        sent = [*sent, secret, base64.b64encode(f"{provider.client_id}:{secret}".encode()).decode()]
     text = ": ".join(str(part) for part in (error.error, error.description) if part)
-    return Redactor(secrets_).text(text)[:300] or "no reason given"
+    return storable_text(Redactor(sent).text(text))[:300] or "no reason given"
 
 
 def _silent(name: str, error: Exception) -> Unavailable:

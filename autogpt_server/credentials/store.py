@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from autogpt_server.credentials.oauth import Login, OAuth, Refused
-from autogpt_server.credentials.providers import ProviderNotFound, load_providers
+from autogpt_server.credentials.oauth import Login, OAuth
+from autogpt_server.credentials.providers import load_providers
+from autogpt_server.credentials.refresh import Refresher, is_alive, unusable
 from autogpt_server.data.credentials import CredentialRows, Opened
 from autogpt_server.data.database import Database
 from autogpt_server.data.keyring import open_keyring
@@ -24,12 +23,10 @@ from autogpt_server.model.credentials import (
     Credentials,
     CredentialsMetaInput,
     CredentialsPin,
-    OAuth2Secrets,
     Secrets,
     UsableCredentials,
 )
 from autogpt_server.model.ids import canonical_id, is_uuid, new_id
-from autogpt_server.service.crash_points import crash_point
 from autogpt_server.settings import Settings
 from autogpt_server.vault.keyring import CannotDecrypt, Keyring
 
@@ -62,8 +59,11 @@ class CredentialStore:
         self.rows = CredentialRows(database, self._keyring)
         self._logins = OAuthLogins(database, self._keyring)
         self._oauth: OAuth | None = None
-        #: Refreshes that go on whatever becomes of the block that wanted them.
-        self._refreshes: set[asyncio.Task[UsableCredentials]] = set()
+        self._refresher = Refresher(self.rows, lambda: self.oauth)
+
+    async def close(self) -> None:
+        """Let refreshes that are under way end, for a while."""
+        await self._refresher.close()
 
     @property
     def oauth(self) -> OAuth:
@@ -116,15 +116,38 @@ class CredentialStore:
             raise InvalidError("The credentials were not changed.", [Problem("secrets", "are of another type", fix)])
         return self.rows.edit(user_id, id_, title, held)
 
-    def begin_login(self, user_id: str, provider: str, title: str, scopes: tuple[str, ...] | None) -> Login:
+    def begin_login(
+        self,
+        user_id: str,
+        provider: str,
+        title: str | None,
+        scopes: tuple[str, ...] | None,
+        credentials_id: str | None = None,
+    ) -> Login:
         """Begin to connect with a provider.  Blocking.
+
+        Args:
+            user_id: Who connects.
+            provider: With which.
+            title: What to call what comes of it; by default the provider.
+            scopes: What to ask for; by default what the provider's entry says.
+            credentials_id: Of credentials of that provider which get new tokens, instead of new ones.
 
         Raises:
             ProviderNotFound: There is none of this name.
+            CredentialsNotFound: There are none of this id and provider.
             InvalidError: The title is none.
         """
+        title = provider if title is None else title
         _check("title", title, _MAX_TITLE, "say in a few words which these are")
-        return self.oauth.begin(user_id, provider, title, scopes)
+        oauth = self.oauth
+        oauth.provider(provider)
+        if credentials_id is not None:
+            known = self.rows.get(user_id, credentials_id)
+            if (known.provider, known.type) != (provider, "oauth2"):
+                raise CredentialsNotFound(credentials_id)
+            scopes = known.scopes if scopes is None else scopes
+        return oauth.begin(user_id, provider, title, scopes, credentials_id)
 
     async def finish_login(self, state: str, code: str) -> Credentials:
         """Keep what a provider gives for the code it sent a user back with.
@@ -135,14 +158,13 @@ class CredentialStore:
         """
         login, verifier = await asyncio.to_thread(self.oauth.take, state)
         tokens = await asyncio.to_thread(self.oauth.exchange, login, verifier, code)
+        scopes = login.scopes if tokens.scopes is None else tokens.scopes
+        if login.credentials_id is not None:
+            place = login.user_id, login.credentials_id, login.provider
+            return await asyncio.to_thread(self.rows.reconnect, *place, tokens.held, scopes, tokens.expires_at)
         return await asyncio.to_thread(
             lambda: self.add(
-                login.user_id,
-                login.provider,
-                login.title,
-                tokens.held,
-                scopes=login.scopes if tokens.scopes is None else tokens.scopes,
-                expires_at=tokens.expires_at,
+                login.user_id, login.provider, login.title, tokens.held, scopes=scopes, expires_at=tokens.expires_at
             )
         )
 
@@ -195,6 +217,7 @@ class CredentialStore:
 
     async def _open(self, user_id: str, meta: CredentialsMetaInput, pin: CredentialsPin) -> UsableCredentials:
         id_, deadline = canonical_id(meta.id), time.monotonic() + _WAIT_SECONDS
+        revision: int | None = None
         while True:
             opened = await _patiently(lambda: asyncio.to_thread(self.rows.open, user_id, id_))
             known = opened.credentials
@@ -202,44 +225,20 @@ class CredentialStore:
             if refusal is not None:
                 raise BlockError(refusal)
             if known.problem is not None:
-                raise BlockError(f"{known.title!r} cannot be used: {known.problem}; connect {known.provider} again")
+                raise BlockError(unusable(known, known.problem))
             if known.expires_at is None or known.expires_at - clock.now() > _MARGIN:
                 return _usable(opened)
-            holder, now = new_id(), clock.now()
-            if await asyncio.to_thread(self.rows.begin_refresh, id_, known.revision, holder, now, now + _LEASE):
-                refresh = asyncio.create_task(self._refresh(opened, holder))
-                self._refreshes.add(refresh)
-                refresh.add_done_callback(self._refreshes.discard)
-                # What the provider gives is stored even if nobody waits for it any more: the old token may be void.
-                return await asyncio.shield(refresh)
+            if revision not in (None, known.revision) and is_alive(known):
+                # Somebody has refreshed it while this one waited; its life is short.
+                return _usable(opened)
+            revision, holder, now = known.revision, new_id(), clock.now()
+            if await asyncio.to_thread(self.rows.begin_refresh, id_, revision, holder, now, now + _LEASE):
+                return _usable(await self._refresher.refresh(opened, holder))
             if time.monotonic() > deadline:
+                if is_alive(known):
+                    return _usable(opened)
                 raise BlockError(f"{known.title!r} is being refreshed, and that takes too long")
             await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _refresh(self, opened: Opened, holder: str) -> UsableCredentials:
-        known, held = opened
-        assert isinstance(held, OAuth2Secrets)
-        try:
-            tokens = await asyncio.to_thread(lambda: self.oauth.refresh(known.provider, held, known.scopes))
-        except Refused as error:
-            await asyncio.to_thread(self.rows.fail_refresh, known.id, holder, str(error))
-            raise BlockError(f"{known.title!r} cannot be used: {error}; connect {known.provider} again") from None
-        except (Unavailable, ProviderNotFound, InvalidError) as error:
-            await asyncio.to_thread(self.rows.fail_refresh, known.id, holder, None)
-            if known.expires_at is not None and known.expires_at > clock.now():
-                # It is good for a moment yet.
-                return _usable(opened)
-            raise BlockError(f"{known.title!r} cannot be refreshed: {error}") from None
-        crash_point("oauth.refreshed")
-        # A database that is away comes back; the old refresh token may not.
-        stored = await _patiently(
-            lambda: asyncio.to_thread(self.rows.end_refresh, known.id, holder, tokens.held, tokens.expires_at)
-        )
-        if not stored:
-            with contextlib.suppress(CredentialsNotFound):
-                return _usable(await asyncio.to_thread(self.rows.open, known.user_id, known.id))
-            raise BlockError(f"{known.title!r} was deleted")
-        return _usable(Opened(replace(known, expires_at=tokens.expires_at), tokens.held))
 
 
 def callback_url(settings: Settings) -> str:

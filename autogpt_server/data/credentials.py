@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from autogpt_server.data.connection import Row
 from autogpt_server.data.database import Database
 from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
-from autogpt_server.data.sealed import hold_keys
+from autogpt_server.data.sealed import hold_keys, read_sealed
 from autogpt_server.errors import CredentialsNotFound
 from autogpt_server.model import clock
 from autogpt_server.model.credentials import Credentials, Secrets, parse_secrets, written_out
@@ -70,12 +70,7 @@ INSERT INTO "Credential" ({_COLUMNS},"secret") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
             CredentialsNotFound: Unknown, or another user's.
             CannotDecrypt: Their key is lost.
         """
-        text = f'SELECT {_COLUMNS},"secret" FROM "Credential" WHERE "id" = ? AND "userId" = ?'
-        with self._db.read() as c:
-            row = c.execute(self._db.sql(text), (id_, user_id)).first()
-        if row is None:
-            raise CredentialsNotFound(id_)
-        return Opened(self._credentials(row), parse_secrets(loads(self._keyring.decrypt(row[11]))))
+        return read_sealed(lambda: self._open(user_id, id_))
 
     def list(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page[Credentials]:
         """Read a page of a user's, the newest first."""
@@ -108,10 +103,9 @@ INSERT INTO "Credential" ({_COLUMNS},"secret") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
             if held is not None:
                 changes |= {"secret": self._sealed(held), "problem": None}
             sets = "".join(f'"{name}" = ?, ' for name in changes)
-            text = (
-                f'UPDATE "Credential" SET {sets}"revision" = "revision" + 1, "updatedAt" = ? '
-                'WHERE "id" = ? AND "userId" = ?'
-            )
+            # A refresh that is under way goes on under another title, and not with another secret.
+            sets += "" if held is None else '"revision" = "revision" + 1, '
+            text = f'UPDATE "Credential" SET {sets}"updatedAt" = ? WHERE "id" = ? AND "userId" = ?'
             values = (*changes.values(), self._db.to_column(clock.now()), id_, user_id)
             if c.execute(self._db.sql(text), values).rowcount == 0:
                 raise CredentialsNotFound(id_)
@@ -146,16 +140,19 @@ WHERE "id" = ? AND "revision" = ? AND ("refreshLockedUntil" IS NULL OR "refreshL
         with self._db.write() as c:
             return c.execute(self._db.sql(text), (holder, end, id_, revision, at)).rowcount == 1
 
-    def end_refresh(self, id_: str, holder: str, held: Secrets, expires_at: datetime | None) -> bool:
-        """Store what a provider gave; tells whether this was still wanted."""
+    def end_refresh(self, id_: str, revision: int, held: Secrets, expires_at: datetime | None) -> bool:
+        """Store what a provider gave for what there was at a revision; tells whether that is what there still is.
+
+        Also when the time for it was over, and somebody else has begun: what they sent is void by this.
+        """
         text = """
 UPDATE "Credential" SET "secret" = ?, "expiresAt" = ?, "problem" = NULL, "refreshHolder" = NULL,
-"refreshLockedUntil" = NULL, "revision" = "revision" + 1, "updatedAt" = ? WHERE "id" = ? AND "refreshHolder" = ?
+"refreshLockedUntil" = NULL, "revision" = "revision" + 1, "updatedAt" = ? WHERE "id" = ? AND "revision" = ?
 """
         with self._db.write() as c:
             hold_keys(self._db, c)
             now = self._db.to_column(clock.now())
-            values = (self._sealed(held), self._db.to_column(expires_at), now, id_, holder)
+            values = (self._sealed(held), self._db.to_column(expires_at), now, id_, revision)
             return c.execute(self._db.sql(text), values).rowcount == 1
 
     def fail_refresh(self, id_: str, holder: str, problem: str | None) -> None:
@@ -166,6 +163,35 @@ WHERE "id" = ? AND "refreshHolder" = ?
 """
         with self._db.write() as c:
             c.execute(self._db.sql(text), (problem, id_, holder))
+
+    def reconnect(
+        self, user_id: str, id_: str, provider: str, held: Secrets, scopes: Sequence[str], expires_at: datetime | None
+    ) -> Credentials:
+        """Give credentials what came of another login with their provider.
+
+        Raises:
+            CredentialsNotFound: Unknown, another user's, or of another provider.
+        """
+        text = """
+UPDATE "Credential" SET "secret" = ?, "scopes" = ?, "expiresAt" = ?, "problem" = NULL, "refreshHolder" = NULL,
+"refreshLockedUntil" = NULL, "revision" = "revision" + 1, "updatedAt" = ?
+WHERE "id" = ? AND "userId" = ? AND "provider" = ? AND "type" = 'oauth2'
+"""
+        with self._db.write() as c:
+            hold_keys(self._db, c)
+            times = self._db.to_column(expires_at), self._db.to_column(clock.now())
+            values = (self._sealed(held), dumps(scopes), *times, id_, user_id, provider)
+            if c.execute(self._db.sql(text), values).rowcount == 0:
+                raise CredentialsNotFound(id_)
+        return self.get(user_id, id_)
+
+    def _open(self, user_id: str, id_: str) -> Opened:
+        text = f'SELECT {_COLUMNS},"secret" FROM "Credential" WHERE "id" = ? AND "userId" = ?'
+        with self._db.read() as c:
+            row = c.execute(self._db.sql(text), (id_, user_id)).first()
+        if row is None:
+            raise CredentialsNotFound(id_)
+        return Opened(self._credentials(row), parse_secrets(loads(self._keyring.decrypt(row[11]))))
 
     def _sealed(self, held: Secrets) -> str:
         return self._keyring.encrypt(dumps(written_out(held)))

@@ -24,6 +24,8 @@ class OAuthLogin:
     title: str
     scopes: tuple[str, ...]
     expires_at: datetime
+    #: Of the credentials that get new tokens; None where new ones are made.
+    credentials_id: str | None = None
 
 
 class OAuthLogins:
@@ -37,8 +39,8 @@ class OAuthLogins:
         # Before the transaction: the first key is made where nothing is encrypted yet, which the database is asked.
         _ = self._keyring.keys
         text = """
-INSERT INTO "OAuthLogin" ("stateHash","userId","provider","title","scopes","verifier","expiresAt")
-VALUES (?,?,?,?,?,?,?)
+INSERT INTO "OAuthLogin" ("stateHash","userId","provider","title","scopes","verifier","expiresAt","credentialsId")
+VALUES (?,?,?,?,?,?,?,?)
 """
         with self._db.write() as c:
             hold_keys(self._db, c)
@@ -47,7 +49,7 @@ VALUES (?,?,?,?,?,?,?)
             )
             values = (
                 login.state_hash, login.user_id, login.provider, login.title, dumps(login.scopes),
-                self._keyring.encrypt(verifier), self._db.to_column(login.expires_at),
+                self._keyring.encrypt(verifier), self._db.to_column(login.expires_at), login.credentials_id,
             )  # fmt: skip
             c.execute(self._db.sql(text), values)
 
@@ -55,13 +57,15 @@ VALUES (?,?,?,?,?,?,?)
         """Remove one and return it with its verifier; None where it is not there, or somebody else took it."""
         text = """
 DELETE FROM "OAuthLogin" WHERE "stateHash" = ?
-RETURNING "userId","provider","title","scopes","verifier","expiresAt"
+RETURNING "userId","provider","title","scopes","verifier","expiresAt","credentialsId"
 """
         with self._db.write() as c:
+            # So that the key of the verifier is not dropped before it is read.
+            hold_keys(self._db, c)
             row = c.execute(self._db.sql(text), (state_hash,)).first()
-        if row is None:
+            verifier = None if row is None else self._keyring.decrypt(row[4])
+        if row is None or verifier is None:
             return None
         expires = self._db.from_column(row[5])
         assert expires is not None
-        login = OAuthLogin(state_hash, row[0], row[1], row[2], tuple(loads(row[3])), expires)
-        return login, self._keyring.decrypt(row[4])
+        return OAuthLogin(state_hash, row[0], row[1], row[2], tuple(loads(row[3])), expires, row[6]), verifier

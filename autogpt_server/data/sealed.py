@@ -7,13 +7,17 @@ dropped in a transaction that holds the keys alone and finds nothing under it: n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from cryptography.fernet import Fernet
 
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
+from autogpt_server.data.file_lock import FileLock
 from autogpt_server.service.crash_points import crash_point
-from autogpt_server.vault.keyring import Keyring
+from autogpt_server.vault.keyring import CannotDecrypt, Keyring
+
+T = TypeVar("T")
 
 #: Table, its key, and a column of it that is encrypted.
 COLUMNS = (
@@ -24,6 +28,8 @@ COLUMNS = (
 )
 #: Rows of one transaction.
 _BATCH = 200
+#: Seconds that one waits for another who renews the key.
+_LOCK_SECONDS = 10.0
 #: "seal" in ASCII: the key of PostgreSQL's advisory lock around encrypting.
 _ADVISORY_LOCK = 0x7365616C
 
@@ -44,6 +50,18 @@ def has_sealed(db: Database) -> bool:
         )
 
 
+def read_sealed(read: Callable[[], T]) -> T:
+    """Read rows and decrypt what they hold; once more where their key was dropped between the two.
+
+    Raises:
+        CannotDecrypt: The key is lost.
+    """
+    try:
+        return read()
+    except CannotDecrypt:
+        return read()
+
+
 def rotate_key(db: Database, keyring: Keyring, tell: Callable[[str], None]) -> int:
     """Encrypt everything under a new key, then drop the old ones.  Harmless beside servers at work; where it is killed
     nothing is lost, and it may be begun again.
@@ -60,7 +78,14 @@ def rotate_key(db: Database, keyring: Keyring, tell: Callable[[str], None]) -> i
 
     Raises:
         CannotDecrypt: A text is under a key that is lost; all keys stay.
+        Unavailable: Somebody else renews the key at this moment.
     """
+    # Two of them at once would drop each other's new key.
+    with FileLock(keyring.path.with_name("rotating.lock")).hold(_LOCK_SECONDS):
+        return _rotate_key(db, keyring, tell)
+
+
+def _rotate_key(db: Database, keyring: Keyring, tell: Callable[[str], None]) -> int:
     if not keyring.is_given:
         keyring.replace([Fernet.generate_key(), *keyring.keys])
         tell("a new key encrypts from now on")

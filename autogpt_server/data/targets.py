@@ -6,7 +6,7 @@ import builtins
 
 from autogpt_server.data.connection import Row
 from autogpt_server.data.database import Database
-from autogpt_server.data.sealed import hold_keys
+from autogpt_server.data.sealed import hold_keys, read_sealed
 from autogpt_server.errors import TargetNotFound
 from autogpt_server.model.jsonvalue import dumps, loads
 from autogpt_server.model.notification import Preferences, Target, TargetKind
@@ -44,17 +44,15 @@ class Targets:
             CannotDecrypt: Its key is lost.
         """
         text = f'SELECT {_COLUMNS} FROM "NotificationTarget" WHERE "id" = ? AND "userId" = ?'
-        with self._db.read() as c:
-            row = c.execute(self._db.sql(text), (target_id, user_id)).first()
-        if row is None:
+        found = read_sealed(lambda: self._read(text, (target_id, user_id)))
+        if not found:
             raise TargetNotFound(target_id)
-        return self._target(row)
+        return found[0]
 
     def list(self, user_id: str) -> builtins.list[Target]:
         """Read all of a user's."""
         text = f'SELECT {_COLUMNS} FROM "NotificationTarget" WHERE "userId" = ? ORDER BY "id"'
-        with self._db.read() as c:
-            return [self._target(row) for row in c.execute(self._db.sql(text), (user_id,)).all()]
+        return read_sealed(lambda: self._read(text, (user_id,)))
 
     def enable(self, user_id: str, target_id: str, is_enabled: bool) -> Target:
         """Use one, or use it no more."""
@@ -86,6 +84,11 @@ class Targets:
         with self._db.write() as c:
             text = 'UPDATE "User" SET "notificationPreferences" = ? WHERE "id" = ?'
             c.execute(self._db.sql(text), (dumps(chosen), user_id))
+
+    def _read(self, text: str, values: tuple[str, ...]) -> builtins.list[Target]:
+        with self._db.read() as c:
+            rows = c.execute(self._db.sql(text), values).all()
+        return [self._target(row) for row in rows]
 
     def _target(self, row: Row) -> Target:
         created = self._db.from_column(row[7])

@@ -182,7 +182,7 @@ class _RoutedText:
 
     @property
     def buffer(self) -> Any:
-        return self._stream.buffer if _owner.get() is None else _RoutedBytes(self)
+        return self._stream.buffer if _owner.get() is None and not LIVE.redactor else _RoutedBytes(self)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -200,7 +200,7 @@ class NodeContext:
         return self._scope.files.read(path)
 
     def write_file(self, path: str, data: bytes, *, append: bool = False) -> int:
-        return self._scope.files.write(path, self.redactor.data(data), append=append)
+        return self._scope.files.write(self.redactor.text(path), self.redactor.data(data), append=append)
 
     def read_stored(self, file: FileValue) -> bytes:
         return self._storage.read(file)

@@ -111,6 +111,10 @@ class NodeExecutor:
                 return NodeOutcome(ExecutionStatus.TERMINATED)
             except BlockError as error:
                 return _outcome([], error, context)
+            except Exception as error:
+                # Without its words: nobody knows yet what is secret in them.
+                log.warning("credentials cannot be opened: %s", type(error).__name__)
+                return _outcome([], BlockError("the credentials cannot be opened now"), context)
         outputs = NodeOutputs(block, self._limits, context.redactor)
         run = _Run(block, inputs, context, outputs, stream)
         body: _Body | None = None

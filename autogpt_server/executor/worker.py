@@ -206,6 +206,7 @@ class Worker:
             offering.close()
             await sides.close()
             await sub_graphs.close()
+            await self._credentials.close()
             await submitter.close()
             await committer.close()
             if tracing is not None:

@@ -7,6 +7,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import quote, quote_plus
 
@@ -14,6 +15,8 @@ from urllib.parse import quote, quote_plus
 MARK = "***"
 #: Shorter ones stand in too many texts by chance, and protect nothing.
 MIN_LENGTH = 4
+#: An escaped byte in a URL.
+_PERCENT = re.compile("%[0-9A-F]{2}")
 
 
 class Redactor:
@@ -25,25 +28,29 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets if len(secret) >= MIN_LENGTH for form in _forms(secret)}
-        # The longest first: a form may hold another one.
-        words = sorted(forms, key=lambda form: (-len(form), form))
-        self._text = re.compile("|".join(map(re.escape, words))) if words else None
-        self._bytes = re.compile(b"|".join(re.escape(word.encode()) for word in words)) if words else None
+        # The longest first: a form may hold another one.  Looked for one by one, which is much quicker than a pattern.
+        self._forms = sorted(forms, key=lambda form: (-len(form), form))
 
     def __bool__(self) -> bool:
-        return self._text is not None
+        return bool(self._forms)
 
     def text(self, text: str) -> str:
         """Strike the secrets out of a text."""
-        return text if self._text is None else self._text.sub(MARK, text)
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, MARK)
+        return text
 
     def data(self, data: bytes) -> bytes:
         """Strike the secrets out of bytes, where they stand there as UTF-8."""
-        return data if self._bytes is None else self._bytes.sub(MARK.encode(), data)
+        for form in self._forms:
+            if (raw := form.encode()) in data:
+                data = data.replace(raw, MARK.encode())
+        return data
 
     def value(self, value: Any) -> Any:
         """Strike the secrets out of all texts of a JSON value, keys included."""
-        if self._text is None:
+        if not self._forms:
             return value
         match value:
             case str():
@@ -60,22 +67,34 @@ class Redactor:
 NOTHING_SECRET = Redactor(())
 
 
-def _forms(secret: str) -> Iterator[str]:
+@lru_cache(maxsize=256)
+def _forms(secret: str) -> tuple[str, ...]:
     """Give a secret as it is and as it is written in URLs, JSON, HTML, base64, hexadecimal and ``repr``."""
     raw = secret.encode()
+    in_json = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
+    in_html = html.escape(secret)
+    in_urls = [quote(secret, safe=""), quote(secret), quote_plus(secret)]
     written = [
         secret,
-        quote(secret, safe=""),
-        quote(secret),
-        quote_plus(secret),
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        html.escape(secret),
+        *in_urls,
+        *(_PERCENT.sub(lambda found: found[0].lower(), url) for url in in_urls),
+        *in_json,
+        # As PHP writes slashes, and Go what is special in HTML.
+        *(text.replace("/", "\\/") for text in in_json),
+        *(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026") for text in in_json),
+        in_html,
+        in_html.replace("&#x27;", "&#39;"),
+        in_html.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
+        html.escape(secret, quote=False),
         repr(secret)[1:-1],
         raw.hex(),
+        raw.hex().upper(),
     ]
-    yield from written
-    # In base64 its letters depend on where it stands in what was encoded; those that depend on nothing else are taken.
+    return tuple(dict.fromkeys([*written, *_in_base64(raw)]))
+
+
+def _in_base64(raw: bytes) -> Iterator[str]:
+    """Give the letters that stand for something wherever it stands in what is encoded."""
     for before in range(3):
         size = len(raw)
         first, last = -(-before * 8 // 6), (before + size) * 8 // 6

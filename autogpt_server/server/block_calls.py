@@ -16,6 +16,7 @@ from autogpt_server.credentials.store import CredentialStore
 from autogpt_server.data.database import Database
 from autogpt_server.data.executions import Executions
 from autogpt_server.errors import Unavailable
+from autogpt_server.executor.block_logs import kept_block_output
 from autogpt_server.executor.context import ExecutionScope, NodeContext, parse_networks
 from autogpt_server.executor.leftovers import kill_tree
 from autogpt_server.executor.node_executor import NodeExecutor, NodeOutcome
@@ -135,6 +136,7 @@ class BlockCall(AppProcess):
         registry, database = load_registry(settings.blocks), Database.from_settings(settings)
         submitter = Submitter(settings, database)
         sub_graphs = SubGraphs(submitter, Executions(database), settings.max_depth, open_run_folder(settings))
+        credentials = CredentialStore(settings, database)
         execution_id = new_id()
         marks = settings.run_dir / f"call-{execution_id}.running"
         scope = ExecutionScope(
@@ -146,7 +148,7 @@ class BlockCall(AppProcess):
             max_log_bytes=settings.max_node_log_bytes,
             allowed_networks=parse_networks(settings.allowed_networks),
             storage=UserStorage(Files(settings, database), self._user_id, settings.max_file_bytes),
-            credentials=CredentialStore(settings, database),
+            credentials=credentials,
         )
         nodes = NodeExecutor(
             1,
@@ -158,8 +160,11 @@ class BlockCall(AppProcess):
         marks.unlink()
         try:
             context = NodeContext(scope, node_execution_id(execution_id, 0), execution_id)
-            return await nodes.run(registry.get(self._block_name), self._inputs, context)
+            # What it prints goes to the server's log, without its secrets.
+            with kept_block_output():
+                return await nodes.run(registry.get(self._block_name), self._inputs, context)
         finally:
+            await credentials.close()
             await sub_graphs.close()
             await submitter.close()
             database.close()

@@ -98,6 +98,9 @@ class NewLoginBody(BaseModel):
     scopes: list[Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]] | None = Field(
         default=None, max_length=100, description="What to ask the provider for; by default what its entry says."
     )
+    credentials_id: str | None = Field(
+        default=None, max_length=191, description="Of credentials that get new tokens; by default new ones are made."
+    )
 
 
 class LoginShape(Shape):

@@ -99,6 +99,7 @@ async def open_services(settings: Settings, stopping: asyncio.Event) -> AsyncGen
         await offers.open()
         keyring = open_keyring(settings, database)
         credentials = CredentialStore(settings, database, keyring)
+        stack.push_async_callback(credentials.close)
         check = CredentialsCheck(registry, credentials)
         submitter = Submitter(settings, database, offers, check)
         stack.push_async_callback(submitter.close)

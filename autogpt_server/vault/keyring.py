@@ -47,6 +47,11 @@ class Keyring:
         return cls(key_path(settings), tuple(key.strip() for key in given if key.strip()), may_make)
 
     @property
+    def path(self) -> Path:
+        """The file, whether the keys are in it or not."""
+        return self._path
+
+    @property
     def is_given(self) -> bool:
         """Whether a setting gives the keys, instead of a file."""
         return bool(self._given)
@@ -105,7 +110,7 @@ class Keyring:
             problem = Problem("AUTOGPT_SECRET_KEYS", "gives the keys", "add the new key there as the first one")
             raise InvalidError("The keys are not in a file.", [problem])
         draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
-        _write(draft, keys)
+        _write(draft, keys, like=os.stat(self._path))
         os.replace(draft, self._path)
         _sync_folder(self._path.parent)
 
@@ -121,6 +126,13 @@ class Keyring:
             if not self._keys:
                 self._take([key.encode() for key in self._given])
             return self._keys
+        try:
+            return self._load_file()
+        except OSError as error:
+            problem = Problem(str(self._path), f"cannot be read: {error.strerror}", "give it to the server's account")
+            raise InvalidError("The key file cannot be used.", [problem]) from None
+
+    def _load_file(self) -> list[bytes]:
         try:
             state = os.stat(self._path)
         except FileNotFoundError:
@@ -167,9 +179,12 @@ def key_path(settings: Settings) -> Path:
     return settings.data_dir / "keys" / "secret.keys"
 
 
-def _write(path: Path, keys: list[bytes]) -> None:
+def _write(path: Path, keys: list[bytes], like: os.stat_result | None = None) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "wb") as file:
+        if like is not None and (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+            # Of whoever runs the server, which must go on reading it.
+            os.fchown(descriptor, like.st_uid, like.st_gid)
         file.write(b"\n".join(keys) + b"\n")
         file.flush()
         os.fsync(file.fileno())

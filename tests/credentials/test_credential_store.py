@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -141,6 +143,7 @@ def test_secrets_are_replaced_by_those_of_the_same_type(store: CredentialStore) 
     new = ApiKeySecrets(api_key=SecretStr("another"))
     edited = store.edit(DEFAULT_USER_ID, kept.id, "renamed", new)
     assert (edited.title, edited.revision) == ("renamed", 2)
+    assert store.edit(DEFAULT_USER_ID, kept.id, "again", None).revision == 2
     assert store.rows.open(DEFAULT_USER_ID, kept.id).held == new
     with pytest.raises(InvalidError, match="secrets"):
         store.edit(
@@ -264,7 +267,17 @@ async def test_a_token_that_is_good_for_a_while_is_left_alone(
     assert provider.refreshes == 1
 
 
-@pytest.mark.parametrize("failure", [(503, "busy"), (200, "no json"), (200, "{}"), (400, '{"error": "slow_down"}')])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        (503, "busy"),
+        (200, "no json"),
+        (200, "{}"),
+        (400, '{"error": "slow_down"}'),
+        (200, '{"access_token": "x", "expires_in": Infinity}'),
+        (200, '{"access_token": "x", "expires_in": "soon"}'),
+    ],
+)
 async def test_a_provider_that_is_not_well_is_asked_again_later(
     store: CredentialStore, provider: Provider, database: Database, failure: tuple[int, str]
 ) -> None:
@@ -289,13 +302,13 @@ async def test_a_refusal_is_told_without_secrets_until_somebody_connects_again(
     expire(database)
     refresh_token = provider.issued[1]
     provider.failures.append((400, f'{{"error": "invalid_grant", "error_description": "bad {refresh_token}"}}'))
-    with pytest.raises(BlockError, match="connect acme again") as told:
+    with pytest.raises(BlockError, match="connect acme --again") as told:
         await store.open(DEFAULT_USER_ID, value(kept), ANY)
     assert refresh_token not in str(told.value)
     problem = store.rows.get(DEFAULT_USER_ID, kept.id).problem
     assert problem is not None
     assert "invalid_grant: bad ***" in problem
-    with pytest.raises(BlockError, match="connect acme again"):
+    with pytest.raises(BlockError, match="connect acme --again"):
         await store.open(DEFAULT_USER_ID, value(kept), ANY)
     assert provider.refreshes == 0
 
@@ -305,7 +318,7 @@ async def test_without_a_refresh_token_one_is_told_to_connect_again(store: Crede
     kept = store.add(DEFAULT_USER_ID, "acme", "mine", held, expires_at=clock.now() + timedelta(hours=1))
     assert (await store.open(DEFAULT_USER_ID, value(kept), ANY)).held == held
     expire(database)
-    with pytest.raises(BlockError, match="connect acme again"):
+    with pytest.raises(BlockError, match="connect acme --again"):
         await store.open(DEFAULT_USER_ID, value(kept), ANY)
 
 
@@ -319,13 +332,91 @@ async def test_whoever_dies_while_refreshing_holds_up_nobody_for_long(
     opened = await store.open(DEFAULT_USER_ID, value(kept), ANY)
     assert opened.held.secrets()[0] == provider.issued[2]
     # What the dead one would store is not wanted any more.
-    assert not store.rows.end_refresh(kept.id, "dead", OAuth2Secrets(access_token=SecretStr("late")), None)
-    # And where it never ends, the wait does.
-    expire(database)
+    assert not store.rows.end_refresh(kept.id, 1, OAuth2Secrets(access_token=SecretStr("late")), None)
+    # And where it never ends, the wait does; with the old token while that lives.
     monkeypatch.setattr(store_module, "_WAIT_SECONDS", 0.2)
     assert store.rows.begin_refresh(kept.id, 2, "hung", now, now + timedelta(hours=1))
+    expire(database, timedelta(seconds=30))
+    assert await store.open(DEFAULT_USER_ID, value(kept), ANY) == opened
+    expire(database)
     with pytest.raises(BlockError, match="takes too long"):
         await store.open(DEFAULT_USER_ID, value(kept), ANY)
+
+
+async def test_what_comes_late_is_stored_and_undoes_what_somebody_else_was_told(
+    store: CredentialStore, provider: Provider, database: Database
+) -> None:
+    kept = await connect(store, provider)
+    now = clock.now()
+    assert store.rows.begin_refresh(kept.id, 1, "slow", now, now)
+    assert store.rows.begin_refresh(kept.id, 1, "second", now + timedelta(seconds=1), now + timedelta(hours=1))
+    store.rows.fail_refresh(kept.id, "second", "refused")
+    assert store.rows.get(DEFAULT_USER_ID, kept.id).problem == "refused"
+    late = OAuth2Secrets(access_token=SecretStr("late"))
+    assert store.rows.end_refresh(kept.id, 1, late, None)
+    assert store.rows.get(DEFAULT_USER_ID, kept.id).problem is None
+    assert (await store.open(DEFAULT_USER_ID, value(kept), ANY)).held == late
+
+
+async def test_tokens_that_live_for_a_moment_are_refreshed_once_for_all_who_wait(
+    store: CredentialStore, provider: Provider, database: Database
+) -> None:
+    provider.life = 30
+    kept = await connect(store, provider)
+    opening = asyncio.gather(*(store.open(DEFAULT_USER_ID, value(kept), ANY) for _ in range(5)))
+    async with held_up(provider):
+        await asyncio.sleep(0.3)
+    assert len({one.held.secrets()[0] for one in await opening}) == 1
+    assert provider.refreshes == 1
+
+
+async def test_whoever_connects_again_keeps_the_same_credentials(
+    store: CredentialStore, provider: Provider, database: Database
+) -> None:
+    kept = await connect(store, provider)
+    expire(database)
+    provider.failures.append((400, '{"error": "invalid_grant"}'))
+    with pytest.raises(BlockError, match="connect acme --again"):
+        await store.open(DEFAULT_USER_ID, value(kept), ANY)
+    login = store.begin_login(DEFAULT_USER_ID, "acme", None, None, kept.id)
+    back, state = provider.consent(login.authorization_url)
+    again = await store.finish_login(state, parse_qs(urlsplit(back).query)["code"][0])
+    assert (again.id, again.title, again.problem, again.revision) == (kept.id, "mine", None, 2)
+    assert (await store.open(DEFAULT_USER_ID, value(kept), ANY)).held.secrets() == provider.issued[2:]
+
+    key = store.add(DEFAULT_USER_ID, "acme", "key", KEY)
+    for wrong in (key.id, "01234567-89ab-7cde-8f01-23456789abcd"):
+        with pytest.raises(CredentialsNotFound):
+            store.begin_login(DEFAULT_USER_ID, "acme", None, None, wrong)
+
+
+async def test_what_a_provider_repeats_of_the_servers_own_secret_is_struck_out(
+    store: CredentialStore, provider: Provider, database: Database
+) -> None:
+    kept = await connect(store, provider)
+    expire(database)
+    basic = base64.b64encode(b"the-client:the-secret").decode()
+    provider.failures.append(
+        (400, json.dumps({"error": "invalid_grant", "error_description": f"the-secret {basic}\0"}))
+    )
+    with pytest.raises(BlockError, match="connect acme --again") as told:
+        await store.open(DEFAULT_USER_ID, value(kept), ANY)
+    assert "the-secret" not in str(told.value)
+    assert basic[:-4] not in str(told.value)
+
+
+async def test_the_end_of_a_process_waits_for_what_a_provider_gives(
+    store: CredentialStore, provider: Provider, database: Database
+) -> None:
+    kept = await connect(store, provider)
+    expire(database)
+    opening = asyncio.ensure_future(store.open(DEFAULT_USER_ID, value(kept), ANY))
+    async with held_up(provider):
+        opening.cancel()
+        closing = asyncio.ensure_future(store.close())
+        await asyncio.sleep(0)
+    await closing
+    assert store.rows.get(DEFAULT_USER_ID, kept.id).revision == 2
 
 
 async def test_a_block_that_is_stopped_does_not_lose_what_the_provider_gave(

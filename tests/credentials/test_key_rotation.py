@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
@@ -14,11 +16,13 @@ from pydantic import SecretStr
 from autogpt_server.credentials.store import CredentialStore
 from autogpt_server.data import sealed
 from autogpt_server.data.database import Database
+from autogpt_server.data.file_lock import FileLock
 from autogpt_server.data.keyring import open_keyring
 from autogpt_server.data.oauth_logins import OAuthLogin, OAuthLogins
 from autogpt_server.data.sealed import COLUMNS, hold_keys, rotate_key
 from autogpt_server.data.targets import Targets
 from autogpt_server.data.users import Users
+from autogpt_server.errors import Unavailable
 from autogpt_server.model.credentials import ApiKeySecrets, written_out
 from autogpt_server.model.ids import DEFAULT_USER_ID, new_id
 from autogpt_server.model.jsonvalue import dumps
@@ -155,6 +159,40 @@ def test_whoever_has_encrypted_and_not_committed_is_waited_for(
         rotating.result(30)
     assert len(keyring.keys) == 1
     assert full.rows.open(DEFAULT_USER_ID, one.id).held == secret("written late")
+
+
+def test_two_who_renew_it_at_once_take_turns(
+    settings: Settings, database: Database, keyring: Keyring, full: CredentialStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadPoolExecutor(3) as threads:
+        both = [
+            threads.submit(rotate_key, database, open_keyring(settings, database), lambda _: None) for _ in range(3)
+        ]
+        assert [one.result(60) for one in both] == [8, 8, 8]
+    assert len(keyring.keys) == 1
+    for token in tokens(database):
+        keyring.decrypt(token)
+    monkeypatch.setattr(sealed, "_LOCK_SECONDS", 0.1)
+    with FileLock(keyring.path.with_name("rotating.lock")).hold(1), pytest.raises(Unavailable):
+        rotate_key(database, keyring, lambda _: None)
+
+
+def test_who_reads_while_a_key_is_dropped_reads_again(
+    database: Database, keyring: Keyring, full: CredentialStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Database.read
+
+    @contextmanager
+    def read(self: Database) -> Iterator[Any]:
+        with real(self) as c:
+            yield c
+        # Between the row and its key.
+        monkeypatch.setattr(Database, "read", real)
+        rotate_key(database, keyring, lambda _: None)
+
+    one = full.rows.list(DEFAULT_USER_ID, limit=1).items[0]
+    monkeypatch.setattr(Database, "read", read)
+    assert full.rows.open(DEFAULT_USER_ID, one.id).held == secret("key-4")
 
 
 def test_a_text_under_a_lost_key_keeps_all_keys(database: Database, keyring: Keyring, full: CredentialStore) -> None:

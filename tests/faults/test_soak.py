@@ -14,4 +14,4 @@ from tests.faults.soak import soak
 @pytest.mark.usefixtures("postgres_server")
 def test_no_promise_is_broken(database: str) -> None:
     seed = random.SystemRandom().randrange(2**32)
-    assert soak([database], ["kills", "outage"], seconds=3, outage_seconds=2, seed=seed)
+    assert soak([database], ["kills", "outage"], seconds=3, outage_seconds=3, seed=seed)

@@ -180,8 +180,10 @@ def give_away(asked: Asked, kept: list[dict[str, Any]]) -> list[str]:
         all_types = [one for one in kept if one["type"] != "host_scoped"]
         wanted = all_types if name == "AsyncTellingBlock" else kept[:1]
         executions += [asked.execute(graph_id, credentials) for credentials in wanted]
-    single = {"credentials": kept[0], "way": "raise"}
-    assert "***" in asked("POST", "/blocks/TellingBlock/execute", json=single).text
+    for way in ("raise", "print", "logging", "thread"):
+        single = {"credentials": kept[0], "way": way}
+        told = asked("POST", "/blocks/TellingBlock/execute", json=single)
+        assert ("***" if way == "raise" else way) in told.text
     return executions
 
 

@@ -75,9 +75,11 @@ async def start_login(
 ) -> LoginShape:
     """Begin to connect with a provider: open the address that is answered in a browser."""
     body = parse_model(NewLoginBody, document)
-    title = provider if body.title is None else body.title
     scopes = None if body.scopes is None else tuple(body.scopes)
-    login = await asyncio.to_thread(lambda: services.credentials.begin_login(user_id, provider, title, scopes))
+    again = None if body.credentials_id is None else canonical_id(body.credentials_id)
+    login = await asyncio.to_thread(
+        lambda: services.credentials.begin_login(user_id, provider, body.title, scopes, again)
+    )
     return LoginShape.of(login)
 
 

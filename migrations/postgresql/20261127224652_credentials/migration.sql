@@ -27,6 +27,7 @@ CREATE TABLE "OAuthLogin" (
     "scopes" TEXT NOT NULL,
     "verifier" TEXT NOT NULL,
     "expiresAt" TIMESTAMP(3) NOT NULL,
+    "credentialsId" TEXT,
 
     CONSTRAINT "OAuthLogin_pkey" PRIMARY KEY ("stateHash")
 );

@@ -26,6 +26,7 @@ CREATE TABLE "OAuthLogin" (
     "scopes" TEXT NOT NULL,
     "verifier" TEXT NOT NULL,
     "expiresAt" DATETIME NOT NULL,
+    "credentialsId" TEXT,
     CONSTRAINT "OAuthLogin_userId_fkey" FOREIGN KEY ("userId") REFERENCES "User" ("id") ON DELETE RESTRICT ON UPDATE CASCADE
 );
 
