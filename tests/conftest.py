@@ -108,7 +108,7 @@ def sqlite_database(sqlite_settings: Settings) -> Iterator[Database]:
 
 @pytest.fixture
 def postgresql_url(postgres_server: PostgresServer, postgresql_template: str) -> Iterator[str]:
-    with postgres_server.database(template=postgresql_template) as url:
+    with postgres_server.copy(postgresql_template) as url:
         yield url
 
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from cryptography.fernet import Fernet
-
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.data.file_lock import FileLock
 from autogpt_server.service.crash_points import crash_point
-from autogpt_server.vault.keyring import CannotDecrypt, Keyring
+from autogpt_server.vault.keyring import CannotDecrypt, Keyring, new_key
 
 T = TypeVar("T")
 
@@ -87,7 +85,7 @@ def rotate_key(db: Database, keyring: Keyring, tell: Callable[[str], None]) -> i
 
 def _rotate_key(db: Database, keyring: Keyring, tell: Callable[[str], None]) -> int:
     if not keyring.is_given:
-        keyring.replace([Fernet.generate_key(), *keyring.keys])
+        keyring.replace([new_key(), *keyring.keys])
         tell("a new key encrypts from now on")
         crash_point("keys.added")
     count = 0

@@ -12,11 +12,14 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
-
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from typing import TYPE_CHECKING
 
 from autogpt_server.errors import InvalidError, Problem, Unavailable
 from autogpt_server.settings import Settings
+
+# Where it is used it is imported: it takes longer than most, and most processes never need it.
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
 
 _FIX = "put back the file from where you keep copies of it, or set AUTOGPT_SECRET_KEYS"
 
@@ -76,6 +79,8 @@ class Keyring:
         Raises:
             CannotDecrypt: It was encrypted under another key, or somebody changed it.
         """
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._load_fernet().decrypt(token.encode("ascii", "replace")).decode()
         except InvalidToken:
@@ -85,6 +90,8 @@ class Keyring:
 
     def is_current(self, token: str) -> bool:
         """Tell whether something was encrypted under the key that encrypts now."""
+        from cryptography.fernet import Fernet, InvalidToken
+
         try:
             Fernet(self.keys[0]).decrypt(token.encode("ascii", "replace"))
         except InvalidToken:
@@ -148,6 +155,8 @@ class Keyring:
         return self._keys
 
     def _take(self, keys: list[bytes]) -> None:
+        from cryptography.fernet import Fernet, MultiFernet
+
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys])
         except ValueError:
@@ -161,7 +170,7 @@ class Keyring:
             raise InvalidError("The key file is lost.", [problem])
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
-        _write(draft, [Fernet.generate_key()])
+        _write(draft, [new_key()])
         try:
             # Fails where another process was quicker: its key is the one.
             with contextlib.suppress(FileExistsError):
@@ -172,6 +181,13 @@ class Keyring:
 
     def _source(self) -> str:
         return "AUTOGPT_SECRET_KEYS" if self._given else str(self._path)
+
+
+def new_key() -> bytes:
+    """Make a key that nobody can guess."""
+    from cryptography.fernet import Fernet
+
+    return Fernet.generate_key()
 
 
 def key_path(settings: Settings) -> Path:

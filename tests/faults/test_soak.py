@@ -10,8 +10,10 @@ from tests.faults.soak import soak
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    ("database", "scenario"), [("sqlite", "kills"), ("postgresql", "kills"), ("postgresql", "outage")]
+)
 @pytest.mark.usefixtures("postgres_server")
-def test_no_promise_is_broken(database: str) -> None:
+def test_no_promise_is_broken(database: str, scenario: str) -> None:
     seed = random.SystemRandom().randrange(2**32)
-    assert soak([database], ["kills", "outage"], seconds=3, outage_seconds=3, seed=seed)
+    assert soak([database], [scenario], seconds=3, outage_seconds=3, seed=seed)

@@ -83,19 +83,14 @@ def test_credentials_are_kept_used_changed_and_deleted_while_the_key_is_renewed(
         assert "give secrets of the type api_key" in said
 
         # a pin that takes others says so
-        other = json.loads(run(server, "credentials", "add", "other", "--json", stdin="secret"))
+        secrets = {"type": "api_key", "api_key": "secret"}
+        other = server.client.post("/credentials", {"provider": "other", "secrets": secrets})
         wrong = {key: other[key] for key in ("id", "provider", "type")}
         refused = run(server, "run", GRAPH["id"], "--input", f"credentials={json.dumps(wrong)}", code=2)  # type: ignore[arg-type]
         assert "this pin takes acme" in refused
 
         run(server, "credentials", "delete", id_)
         assert "not found" in run(server, "credentials", "show", id_, code=2)
-        gone = run(server, "run", GRAPH["id"], "--input", f"credentials={json.dumps(meta)}", code=2)  # type: ignore[arg-type]
-        assert "there are no credentials" in gone
         assert run(server, "credentials", "connect") == ""
-        for words, said in (
-            (["--username", "a", "--host", "h.test"], "--host"),
-            (["--secret-file", str(tmp_path / "none")], "--secret-file"),
-        ):
-            assert said in run(server, "credentials", "add", "acme", *words, stdin="x", code=2)
-        assert "secrets.api_key" in run(server, "credentials", "add", "acme", stdin="", code=2)
+        words = ["--username", "a", "--host", "h.test"]
+        assert "--host" in run(server, "credentials", "add", "acme", *words, stdin="x", code=2)
