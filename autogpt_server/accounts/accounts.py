@@ -78,6 +78,12 @@ class Accounts:
         if maker is not None and (beyond := wanted - maker.scopes):
             listed = ", ".join(sorted(beyond))
             raise NotAuthorizedError(f"A key can only make keys that allow what it allows itself; it lacks {listed}.")
+        end = None if maker is None or maker.key_id is None else self.keys.expiry_of(maker.key_id)
+        if end is not None and (expires_at is None or expires_at > end):
+            problem = Problem(
+                "expires_at", "is later than the end of your own key", f"give {end:%Y-%m-%dT%H:%M:%SZ} at most"
+            )
+            raise InvalidError("The key was refused.", [problem])
         text = new_key_text()
         key = _key(user.id, name, text.prefix, wanted, expires_at)
         self.keys.add(key, hash_secret(text.secret))

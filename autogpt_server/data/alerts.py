@@ -42,10 +42,24 @@ class Alerts:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def keep(self, kind: AlertKind, findings: Sequence[Finding], now: datetime, tell: Tell | None = None) -> Verdict:
+    def keep(
+        self,
+        kind: AlertKind,
+        findings: Sequence[Finding],
+        now: datetime,
+        tell: Tell | None = None,
+        lasts: Callable[[Connection, str], bool] = lambda c, subject: False,
+    ) -> Verdict:
         """Take in everything of a kind that a look has found; what it did not find any more is resolved.
 
         Safe to repeat, also by several processes at once: what is told is told by one of them.
+
+        Args:
+            kind: Of the findings.
+            findings: What was found.
+            now: The time.
+            tell: Called with what people are to be told of.
+            lasts: Of a subject that was not found: whether its reason is there all the same.
         """
         at, told = self._db.to_column(now), list[Finding]()
         with self._db.write() as c:
@@ -57,9 +71,10 @@ class Alerts:
                     told.append(finding)
                     if tell is not None:
                         tell(c, finding)
-            for alert in known.values():
+            resolved = [alert for alert in known.values() if not lasts(c, alert.subject)]
+            for alert in resolved:
                 c.execute(self._db.sql(_RESOLVE), (at, alert.id))
-        return Verdict(told, list(known.values()))
+        return Verdict(told, resolved)
 
     def list(
         self, user_id: str, *, with_servers: bool, only_open: bool, limit: int, cursor: str | None = None

@@ -46,9 +46,16 @@ class ApiKeys:
             return c.execute(text, (False,)).first() is not None
 
     def add(self, key: ApiKey, hash_: str) -> None:
-        """Store a new key."""
+        """Store a new key.  One-time tokens are for the first one, and good for nothing after it."""
         with self._db.write() as c:
+            c.execute(self._db.sql('DELETE FROM "ApiKey" WHERE "isSetup" = ?'), (True,))
             self._insert(c, key, hash_)
+
+    def expiry_of(self, key_id: str) -> datetime | None:
+        """Read when a key expires; None for never, or for a key that is not there."""
+        with self._db.read() as c:
+            row = c.execute(self._db.sql('SELECT "expiresAt" FROM "ApiKey" WHERE "id" = ?'), (key_id,)).first()
+        return None if row is None else self._db.from_column(row[0])
 
     def replace_setup(self, token: ApiKey, hash_: str) -> None:
         """Store a one-time token; those before it are good for nothing any more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.model import clock
 from autogpt_server.model.ids import least_id
@@ -43,6 +44,14 @@ def find_late_executions(db: Database, first: datetime, last: datetime, limit: i
         assert created is not None
         found.append(LateExecution(id_, graph_id, version, user_id, created))
     return found
+
+
+def has_waiting(db: Database, c: Connection, user_id: str, before: datetime) -> bool:
+    """Tell whether an execution of a user that was made before some time is QUEUED."""
+    text = """
+SELECT 1 FROM "AgentGraphExecution" WHERE "status" = 'QUEUED' AND "id" < ? AND "userId" = ? LIMIT 1
+"""
+    return c.execute(db.sql(text), (least_id(clock.to_ms(before)), user_id)).first() is not None
 
 
 def count_running(db: Database, user_id: str) -> int:

@@ -45,11 +45,21 @@ class Messages:
             users = c.execute(self._db.sql(text), (False, self._db.to_column(now), _USERS)).scalars()
         return sum(self._put_together(user_id, now) for user_id in users)
 
-    def due(self, now: datetime, limit: int) -> list[Message]:
-        """Read messages that are to be sent, those first that have waited longest."""
-        text = f'SELECT {_COLUMNS} FROM "NotificationMessage" WHERE {_OPEN} ORDER BY "tryAt" LIMIT ?'
+    def due(self, now: datetime, limit: int, *, busy: Collection[str] = (), mails: bool = True) -> list[Message]:
+        """Read messages that are to be sent, those first that have waited longest.
+
+        Args:
+            now: The time.
+            limit: How many at most.
+            busy: Targets, and users for their own address, whose messages are left out.
+            mails: Whether those to users' own addresses are wanted.
+        """
+        where = _OPEN if mails else f'{_OPEN} AND "targetId" IS NOT NULL'
+        if busy:
+            where += f' AND COALESCE("targetId","userId") NOT IN ({",".join("?" * len(busy))})'
+        text = f'SELECT {_COLUMNS} FROM "NotificationMessage" WHERE {where} ORDER BY "tryAt" LIMIT ?'
         with self._db.read() as c:
-            rows = c.execute(self._db.sql(text), (self._db.to_column(now), limit)).all()
+            rows = c.execute(self._db.sql(text), (self._db.to_column(now), *busy, limit)).all()
         return [self._message(row) for row in rows]
 
     def claim(self, message: Message, now: datetime, until: datetime) -> bool:

@@ -12,6 +12,9 @@ from autogpt_server.model.ids import least_id
 #: Executions in one transaction: the write lock of SQLite is held for some milliseconds.
 _BATCH = 50
 _SLOTS = 500
+#: Rows of what was recorded in one transaction; the tables that have them, with their keys.
+_ROWS = 2_000
+_RECORDED = (("AgentNodeOutput", '"agentGraphExecutionId","number"'), ("AgentNodeExecution", '"id"'))
 # Not what something kept was made from, or is a part of: its history would lead nowhere.
 _OLD = """
 SELECT e."id" FROM "AgentGraphExecution" e WHERE e."id" > ? AND e."id" < ?
@@ -65,10 +68,22 @@ def _prune_executions(db: Database, before: datetime, done: Pruned) -> None:
         after = ids[-1]
         done.executions += len(ids)
         if not done.is_dry:
+            # First what was recorded of them, which may be a hundred thousand nodes of one.
+            for table, key in _RECORDED:
+                _delete_in_steps(db, table, key, ids)
             with db.write() as c:
-                # What was recorded of them goes with them.
                 text = f'DELETE FROM "AgentGraphExecution" WHERE "id" {db.among}'
                 c.execute(db.sql(text), (db.to_list(ids),))
+
+
+def _delete_in_steps(db: Database, table: str, key: str, execution_ids: list[str]) -> None:
+    text = f"""
+DELETE FROM "{table}" WHERE ({key}) IN (SELECT {key} FROM "{table}" WHERE "agentGraphExecutionId" {db.among} LIMIT ?)
+"""
+    deleted = _ROWS
+    while deleted == _ROWS:
+        with db.write() as c:
+            deleted = c.execute(db.sql(text), (db.to_list(execution_ids), _ROWS)).rowcount
 
 
 def _prune_slots(db: Database, before: datetime, done: Pruned) -> None:

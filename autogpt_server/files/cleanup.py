@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 GRACE = timedelta(hours=1)
 #: After so long an object without a row is no upload that is under way.
 _ORPHANED = timedelta(days=1)
+#: Keys of files: two ids, and perhaps what an upload that is under way has behind them.
+_OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.[^/]+)?")
 #: Files in one step.
 _BATCH = 200
 #: Names that a report lists.
@@ -125,7 +128,8 @@ def _note(gone: list[File], done: Cleanup) -> None:
 
 
 def _remove_orphans(files: Files, before: datetime, done: Cleanup) -> None:
-    old = (found for found in files.store.objects() if found.modified_at < before)
+    # Only what looks like a file of a server: the place may hold other things.
+    old = (found for found in files.store.objects() if found.modified_at < before and _OURS.fullmatch(found.key))
     while batch := list(itertools.islice(old, _BATCH)):
         known = files.rows.known_keys([found.key for found in batch])
         for found in batch:

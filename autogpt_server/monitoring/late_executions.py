@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
-from autogpt_server.data.late_executions import LateExecution, count_running, find_late_executions
+from autogpt_server.data.late_executions import LateExecution, count_running, find_late_executions, has_waiting
 from autogpt_server.data.notifications import News, queue_notifications
 from autogpt_server.model import clock
 from autogpt_server.model.alert import AlertKind, Finding
@@ -43,7 +44,12 @@ def report_late_executions(settings: Settings, database: Database) -> str:
         )
         for user_id, theirs in by_user.items()
     ]
-    tell(database, AlertKind.LATE_EXECUTIONS, findings, now)
+
+    def still_waits(c: Connection, user_id: str) -> bool:
+        # What was made before the range waits on, and beyond the limit nobody has looked.
+        return len(late) == _LIMIT or has_waiting(database, c, user_id, now - threshold)
+
+    tell(database, AlertKind.LATE_EXECUTIONS, findings, now, still_waits)
     _tell_limits(settings, database, by_user, now)
     if not late:
         return NOTHING_LATE

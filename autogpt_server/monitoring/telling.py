@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from autogpt_server.data.alerts import Alerts
@@ -24,8 +24,22 @@ _TYPES = {
 }
 
 
-def tell(database: Database, kind: AlertKind, findings: Sequence[Finding], now: datetime) -> None:
-    """Keep everything that a look has found of a kind; log what is new or worse, and tell whom it concerns."""
+def tell(
+    database: Database,
+    kind: AlertKind,
+    findings: Sequence[Finding],
+    now: datetime,
+    lasts: Callable[[Connection, str], bool] = lambda c, subject: False,
+) -> None:
+    """Keep everything that a look has found of a kind; log what is new or worse, and tell whom it concerns.
+
+    Args:
+        database: Where alerts are kept.
+        kind: Of the findings.
+        findings: What was found.
+        now: The time.
+        lasts: Of a subject that was not found: whether its reason is there all the same.
+    """
 
     def notify(c: Connection, finding: Finding) -> None:
         concerned = owners(database, c) if finding.user_id is None else [finding.user_id]
@@ -34,7 +48,7 @@ def tell(database: Database, kind: AlertKind, findings: Sequence[Finding], now: 
         news = [News(user_id, _TYPES[finding.kind], key, data) for user_id in concerned]
         queue_notifications(database, c, news, now)
 
-    verdict = Alerts(database).keep(kind, findings, now, notify)
+    verdict = Alerts(database).keep(kind, findings, now, notify, lasts)
     for finding in verdict.told:
         log.warning("%s of %s: %s", finding.kind, finding.subject, finding.message)
     for alert in verdict.resolved:

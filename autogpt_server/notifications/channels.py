@@ -17,7 +17,7 @@ from importlib import import_module
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from autogpt_server.blocks.addresses import check_addresses
 from autogpt_server.blocks.web_client import WebRequest, fetch
@@ -29,6 +29,8 @@ from autogpt_server.settings import Settings
 #: Seconds that one message may take.
 LIMIT = 30.0
 #: Schemes of Apprise that reach into this machine, or send to any address in a form of their own, as webhooks do.
+#: Parameters of Apprise by which it connects to another host than the address has.
+_HOSTS_IN_QUERY = frozenset({"smtp", "host", "server", "url"})
 _REFUSED = frozenset(
     ("dbus", "file", "form", "forms", "glib", "gnome", "json", "jsons", "kde", "macosx", "qt", "rsyslog", "syslog")
     + ("windows", "xml", "xmls")
@@ -141,9 +143,21 @@ def check_apprise(settings: Settings, url: str) -> None:
     if apprise.Apprise.instantiate(url) is None:
         raise SendFailed("Apprise does not know such an address", is_final=True)
     host = urlsplit(url).hostname
-    # With many services a token stands where others have a host.
-    if host and ("." in host or ":" in host or host == "localhost"):
+    # With many services a token stands where others have a host; it must not be asked of name servers.
+    if host and ("." in host or ":" in host or host == "localhost" or _is_number(host)):
         _check_host(settings, host, 443)
+    for name, value in parse_qsl(urlsplit(url).query):
+        if name.lower() in _HOSTS_IN_QUERY:
+            _check_host(settings, value.partition(":")[0], 443)
+
+
+def _is_number(host: str) -> bool:
+    """Tell whether this is an address in one of the forms that only machines read, as 2130706433."""
+    try:
+        socket.inet_aton(host)
+    except OSError:
+        return False
+    return True
 
 
 def check_target(settings: Settings, kind: str, address: str) -> None:

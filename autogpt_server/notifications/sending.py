@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 
 #: Messages that are sent at the same time.
 _AT_ONCE = 8
+#: Of those, mails to users' own addresses: they go by one server.
+_MAILS_AT_ONCE = _AT_ONCE // 2
+#: How the names of their threads begin.
+_MAIL = "mail-"
 #: For so long a message belongs to whoever sends it: longer than sending may take.
 _LEASE = timedelta(seconds=LIMIT * 2)
 #: Before the second try; doubled before each further one.
@@ -53,15 +57,20 @@ class Sender:
         self._busy = {key: thread for key, thread in self._busy.items() if thread.is_alive()}
         if len(self._busy) >= _AT_ONCE:
             return len(self._busy)
-        for message in self._messages.due(now, _AT_ONCE * 4):
+        # A target that hangs keeps one thread busy, a mail server half of them; what waits for these holds up no other.
+        mails = sum(thread.name.startswith(_MAIL) for thread in self._busy.values())
+        due = self._messages.due(now, _AT_ONCE * 4, busy=list(self._busy), mails=mails < _MAILS_AT_ONCE)
+        for message in due:
             key = message.target_id or message.user_id
-            # A target that hangs keeps one thread busy, not all.
-            if len(self._busy) >= _AT_ONCE or key in self._busy:
+            is_mail = message.target_id is None
+            if len(self._busy) >= _AT_ONCE or key in self._busy or (is_mail and mails >= _MAILS_AT_ONCE):
                 continue
             if not self._messages.claim(message, now, now + _LEASE):
                 continue
             crash_point("message.claimed")
-            thread = threading.Thread(target=self._send, args=(message,), name=f"send-{message.id}", daemon=True)
+            name = f"{_MAIL if is_mail else 'send-'}{message.id}"
+            thread = threading.Thread(target=self._send, args=(message,), name=name, daemon=True)
+            mails += is_mail
             self._busy[key] = thread
             thread.start()
         return len(self._busy)

@@ -107,6 +107,24 @@ def test_a_key_makes_no_key_that_allows_more(accounts: Accounts, ann: User):
         accounts.add_key(ann, "x", [Scope.EXECUTE], None, maker)
 
 
+def test_a_key_makes_no_key_that_lives_longer(accounts: Accounts, ann: User):
+    hour = clock.now().replace(microsecond=0) + timedelta(hours=1)
+    own, _ = accounts.add_key(ann, "own", None, hour)
+    maker = Principal(ann.id, Role.MEMBER, Role.MEMBER.scopes, own.id)
+    assert accounts.add_key(ann, "x", None, own.expires_at, maker)
+    for end in (None, hour + timedelta(hours=1)):
+        with pytest.raises(InvalidError, match="expires_at"):
+            accounts.add_key(ann, "x", None, end, maker)
+
+
+def test_a_one_time_token_is_for_the_first_key_alone(accounts: Accounts, ann: User):
+    token = accounts.make_setup_token()
+    assert token is not None
+    accounts.add_key(ann, "made by hand")
+    with pytest.raises(NotAuthenticated):
+        accounts.claim(token, "x")
+
+
 def test_a_one_time_token_is_good_once(accounts: Accounts):
     first = accounts.make_setup_token()
     token = accounts.make_setup_token()

@@ -25,6 +25,7 @@ def count(database: Database, table: str) -> int:
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a month pass."""
     monkeypatch.setattr(retention, "_BATCH", 2)
+    monkeypatch.setattr(retention, "_ROWS", 1)
     moment = clock.now() + timedelta(days=30)
     monkeypatch.setattr(retention.clock, "now", lambda: moment)
 

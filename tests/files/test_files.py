@@ -236,14 +236,23 @@ def test_a_clock_that_was_wrong_at_the_first_look_is_forgiven(files: Files, wall
 def test_what_broken_uploads_left_goes_after_a_day(files: Files, tmp_path: Path):
     kept = add(files)
     old = (clock.now() - timedelta(days=2)).timestamp()
-    for name, age in (("left", old), ("left.1.ab.part", old), ("fresh.part", None)):
-        path = tmp_path / "storage" / DEFAULT_USER_ID / name
+    left, fresh = new_id(), f"{new_id()}.1.ab.part"
+    # What somebody else keeps in the same place is theirs.
+    foreign = ["report.pdf", f"{DEFAULT_USER_ID}/notes.txt", f"backups/{new_id()}", f"{new_id()}/{new_id()}/x"]
+    for key, age in (
+        (f"{DEFAULT_USER_ID}/{left}", old),
+        (f"{DEFAULT_USER_ID}/{left}.1.ab.part", old),
+        (f"{DEFAULT_USER_ID}/{fresh}", None),
+        *((key, old) for key in foreign),
+    ):
+        path = tmp_path / "storage" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
         if age is not None:
             os.utime(path, (age, age))
     os.utime(tmp_path / "storage" / kept.storage_key, (old, old))
     assert clean_up(files, SteadyClock()).orphans == 2
-    assert stored_keys(files) == {kept.storage_key, f"{DEFAULT_USER_ID}/fresh.part"}
+    assert stored_keys(files) == {kept.storage_key, f"{DEFAULT_USER_ID}/{fresh}", *foreign}
 
 
 def refuse(*_: object) -> None:

@@ -105,6 +105,29 @@ def test_what_lies_before_the_range_is_not_reported(database: Database, settings
     assert report_late_executions(settings, database) == NOTHING_LATE
 
 
+def test_what_waits_on_beyond_the_range_has_not_recovered(database: Database, settings: Settings, wall: Wall):
+    accept(database, stored_graph(database), 1)
+    wall.move(seconds=301)
+    report_late_executions(settings, database)
+    (alert,) = alerts(database)
+    wall.move(seconds=3600)
+    assert report_late_executions(settings, database) == NOTHING_LATE
+    assert [one.id for one in alerts(database)] == [alert.id]
+    end_all(database)
+    report_late_executions(settings, database)
+    assert alerts(database) == []
+
+
+def test_late_executions_become_a_notification_of_their_user(database: Database, settings: Settings, wall: Wall):
+    accept(database, stored_graph(database), 1)
+    wall.move(seconds=301)
+    report_late_executions(settings, database)
+    with database.read() as c:
+        rows = c.execute('SELECT "userId","type","data" FROM "Notification"').all()
+    assert [(row[0], row[1]) for row in rows] == [(DEFAULT_USER_ID, "late_executions")]
+    assert "1 execution has been waiting for more than 300 s" in rows[0][2]
+
+
 def count(database: Database, block: str, executions: int, failures: int) -> None:
     counts = BlockCounts("here")
     for n in range(executions):

@@ -290,6 +290,27 @@ def test_a_target_that_hangs_holds_up_no_other(world: World, hooks: Hooks, monke
         sender.wait(20)
 
 
+def test_what_waits_for_a_target_that_hangs_does_not_hide_what_others_wait_for(world: World, hooks: Hooks):
+    hanging = threading.Event()
+    hooks.before = lambda handler: hanging.wait(20)
+    hung = world.hook(hooks)
+    with web_server() as others:
+        sender = world.sender()
+        # More than are read at once, and all of them older.
+        for _ in range(40):
+            world.tell()
+            world.move(QUIET)
+            world.messages.put_together(world.now)
+        world.hook(others)
+        world.tell()
+        world.move(QUIET)
+        until(lambda: sender.turn() and others.requests)
+        assert len(hooks.requests) == 1
+        assert len([one for one in world.list() if one.target_id == hung.id]) >= 40
+        hanging.set()
+        sender.wait(20)
+
+
 def test_a_sender_that_dies_before_it_writes_what_it_sent_causes_one_repeat(
     world: World, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ):

@@ -48,7 +48,11 @@ class Manifest:
 
 @contextmanager
 def writing(path: Path) -> Generator[Writer]:
-    """Write a file that is there as a whole after the block, readable by its owner alone, or not at all."""
+    """Write a file that is there after the block whole and verified, readable by its owner alone, or not at all.
+
+    Raises:
+        InvalidError: What was written cannot be read again.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -57,6 +61,9 @@ def writing(path: Path) -> Generator[Writer]:
                 yield Writer(archive)
             file.flush()
             os.fsync(file.fileno())
+        # Read again before it takes the place of the one before.
+        with Archive(draft) as archive:
+            archive.verify()
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from autogpt_server.data.backup.archive import Archive, Manifest, Part, writing
+from autogpt_server.data.backup.archive import Manifest, Part, writing
 from autogpt_server.data.backup.tables import TABLES, columns_of, to_json
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
@@ -44,8 +44,6 @@ def back_up(settings: Settings, path: Path) -> Manifest:
             parts[table] = writer.table(table, columns, _rows(database, connection, table, columns))
         manifest = Manifest(at.isoformat(timespec="seconds"), url.provider, _migrations(connection), parts)
         writer.finish(manifest)
-    with Archive(path) as archive:
-        archive.verify()
     return manifest
 
 
@@ -67,18 +65,22 @@ def _still(url: DatabaseUrl, path: Path) -> Generator[tuple[Database, Connection
             database.close()
         return
     copy = path.with_name(f".{path.name}.{os.getpid()}.copy")
-    original = Database(url, pool_size=1)
     try:
-        with original.read() as connection:
-            connection.execute("VACUUM INTO ?", (str(copy),))
+        # For nobody else's eyes from its beginning.
+        os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        original = Database(url, pool_size=1)
+        try:
+            with original.read() as connection:
+                connection.execute("VACUUM INTO ?", (str(copy),))
+        finally:
+            original.close()
+        copied = Database(parse_database_url(f"file:{copy}", path.parent), pool_size=1)
+        try:
+            with copied.read() as connection:
+                yield copied, connection
+        finally:
+            copied.close()
     finally:
-        original.close()
-    copied = Database(parse_database_url(f"file:{copy}", path.parent), pool_size=1)
-    try:
-        with copied.read() as connection:
-            yield copied, connection
-    finally:
-        copied.close()
         for left in (copy, *(copy.with_name(copy.name + end) for end in ("-wal", "-shm", ".lock"))):
             left.unlink(missing_ok=True)
 

@@ -219,3 +219,20 @@ def test_nothing_is_left_where_a_backup_cannot_be_written(
     with pytest.raises(OSError):
         back_up(settings, tmp_path / "there" / "b")
     assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_what_cannot_be_read_again_does_not_replace_the_backup_before(
+    full: Surroundings, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "b"
+    back_up(settings, file)
+    before = file.read_bytes()
+
+    def damaged(_: Archive) -> None:
+        raise InvalidError("damaged")
+
+    monkeypatch.setattr(Archive, "verify", damaged)
+    with pytest.raises(InvalidError, match="damaged"):
+        back_up(settings, file)
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if ".b." in path.name] == []
