@@ -155,9 +155,9 @@ class Settings(BaseSettings):
 
     # Keeping
     #: Days after their end for which executions are kept, with everything recorded of them; by default for ever.
-    retention_executions_days: Count | None = None
+    retention_executions_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
     #: Days for which what became of due times is kept; by default for ever.
-    retention_slots_days: Annotated[int, Field(ge=7)] | None = None
+    retention_slots_days: Annotated[int, Field(ge=7, le=36_500)] | None = None
 
     # Limits
     max_nodes: Count = 10_000

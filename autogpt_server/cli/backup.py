@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from autogpt_server.settings import Settings
 
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
@@ -59,6 +62,7 @@ def restore(
 
     Servers may run meanwhile: their executors stop and start again.
     """
+    from autogpt_server.cli.screen import note
     from autogpt_server.data.backup.archive import Archive
     from autogpt_server.data.backup.restore import restore as replace
     from autogpt_server.settings import Settings
@@ -74,15 +78,37 @@ def restore(
         print(f"{done.paused:,} schedules are paused; autogpt schedule resume lets them go on.")
     if done.stopped:
         print(f"{done.stopped:,} executions had not ended and were stopped.")
+    if lost := _lost_secrets(settings):
+        note(f"{lost:,} secrets were encrypted under keys that are not here: put back the key file of that time.")
+
+
+def _lost_secrets(settings: Settings) -> int:
+    from autogpt_server.cli.direct import open_database
+    from autogpt_server.data.keyring import open_keyring
+    from autogpt_server.data.sealed import has_sealed, unreadable
+    from autogpt_server.errors import InvalidError
+
+    with open_database() as database:
+        if not has_sealed(database):
+            return 0
+        try:
+            return len(unreadable(database, open_keyring(settings, database)))
+        except InvalidError as error:
+            raise InvalidError(
+                "The rows are restored, but the secrets among them cannot be opened.", error.problems
+            ) from None
 
 
 def prune(
     executions: Annotated[
         int | None,
-        typer.Option("--executions-days", min=1, help="Keep executions for so many; otherwise as the setting says."),
+        typer.Option(
+            "--executions-days", min=1, max=36_500, help="Keep executions for so many; otherwise as the setting says."
+        ),
     ] = None,
     slots: Annotated[
-        int | None, typer.Option("--slots-days", min=7, help="Keep slots for so many; otherwise as the setting says.")
+        int | None,
+        typer.Option("--slots-days", min=7, max=36_500, help="Keep slots for so many; otherwise as the setting says."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be deleted.")] = False,
 ) -> None:

@@ -67,6 +67,7 @@ def run_checks(url: str | None = None) -> list[Check]:
         _run("Blocks", lambda: _blocks(settings), "correct AUTOGPT_BLOCKS"),
         _run("Data folder", lambda: _data_folder(settings), "choose another one by AUTOGPT_DATA_DIR"),
         _run("Database", lambda: _database(settings), "correct DATABASE_URL, or start the database"),
+        _run("Secrets", lambda: _secrets(settings), "put back the key file, or set AUTOGPT_SECRET_KEYS"),
         *_run_server(settings, url),
     ]
 
@@ -146,6 +147,31 @@ def _database(settings: Settings) -> str:
         raise _Unwell("; ".join(str(problem) for problem in found.problems), found.problems[0].fix or "")
     state = f"{len(found.pending)} to apply at the next start" if found.pending else "up to date"
     return f"{url.path or 'PostgreSQL'}; migrations: {len(found.applied)} applied, {state}"
+
+
+def _secrets(settings: Settings) -> str:
+    from autogpt_server.data.database import Database
+    from autogpt_server.data.keyring import open_keyring
+    from autogpt_server.data.migrations import status
+    from autogpt_server.data.sealed import has_sealed, unreadable
+    from autogpt_server.data.urls import parse_database_url
+
+    url = parse_database_url(settings.database_url, settings.data_dir)
+    if (url.path is not None and not url.path.exists()) or status(settings).pending:
+        return "none are stored yet"
+    database = Database.from_settings(settings)
+    try:
+        if not has_sealed(database):
+            return "none are stored yet"
+        lost = unreadable(database, open_keyring(settings, database))
+    finally:
+        database.close()
+    if lost:
+        listed = ", ".join(lost[:3])
+        raise _Unwell(
+            f"{len(lost):,} are under keys that are not here: {listed}", "put back the key file of their time"
+        )
+    return "all can be opened"
 
 
 def _data_folder(settings: Settings) -> str:

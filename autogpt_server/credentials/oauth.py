@@ -203,10 +203,11 @@ def _tokens(token: dict[str, Any], before: OAuth2Secrets | None) -> Tokens:
     life = max(0.0, min(float(life), _MAX_LIFE)) if isinstance(life, int | float | str) and life else None
     expires_at = None if life is None else clock.now() + timedelta(seconds=life)
     granted = token.get("scope")
+    granted = granted if isinstance(granted, str) and granted.isprintable() else None
     held = OAuth2Secrets(
         access_token=SecretStr(access), refresh_token=refresh, token_type=str(token.get("token_type") or "Bearer")
     )
-    return Tokens(held, expires_at, tuple(granted.split()) if isinstance(granted, str) else None)
+    return Tokens(held, expires_at, None if granted is None else tuple(granted.split()))
 
 
 def _said(error: AuthlibBaseError, provider: OAuthProvider, sent: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -62,6 +63,7 @@ def load_providers(path: Path | None) -> dict[str, OAuthProvider]:
         return {}
     try:
         with open(path, "rb") as file:
+            is_open = bool(os.fstat(file.fileno()).st_mode & 0o077)
             text = file.read(_LARGEST_FILE + 1)
         document = json.loads(text if len(text) <= _LARGEST_FILE else b"")
         if not isinstance(document, dict):
@@ -79,6 +81,8 @@ def load_providers(path: Path | None) -> dict[str, OAuthProvider]:
                 Problem(".".join(map(str, (name, *item["loc"]))), item["msg"], "see docs/credentials.md")  # pyright: ignore[reportUnknownArgumentType]
                 for item in error.errors(include_input=False, include_url=False, include_context=False)
             ]
+    if is_open and any(one.client_secret is not None for one in providers.values()):
+        problems.append(Problem(str(path), "can be read by others", f"chmod 600 {path}"))
     if problems:
         raise _bad(path, problems)
     return providers

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -17,6 +17,7 @@ from autogpt_server.data.credentials import CredentialRows, Opened
 from autogpt_server.data.database import Database
 from autogpt_server.data.keyring import open_keyring
 from autogpt_server.data.oauth_logins import OAuthLogins
+from autogpt_server.data.users import Users
 from autogpt_server.errors import BlockError, CredentialsNotFound, InvalidError, Problem, ServerError, Unavailable
 from autogpt_server.model import clock
 from autogpt_server.model.credentials import (
@@ -27,6 +28,9 @@ from autogpt_server.model.credentials import (
     UsableCredentials,
 )
 from autogpt_server.model.ids import canonical_id, is_uuid, new_id
+from autogpt_server.model.principal import Scope
+from autogpt_server.model.suggestions import as_path
+from autogpt_server.service.listen import is_loopback
 from autogpt_server.settings import Settings
 from autogpt_server.vault.keyring import CannotDecrypt, Keyring
 
@@ -57,7 +61,7 @@ class CredentialStore:
         self._settings = settings
         self._keyring = keyring or open_keyring(settings, database)
         self.rows = CredentialRows(database, self._keyring)
-        self._logins = OAuthLogins(database, self._keyring)
+        self._logins, self._users = OAuthLogins(database, self._keyring), Users(database)
         self._oauth: OAuth | None = None
         self._refresher = Refresher(self.rows, lambda: self.oauth)
 
@@ -142,6 +146,9 @@ class CredentialStore:
         _check("title", title, _MAX_TITLE, "say in a few words which these are")
         oauth = self.oauth
         oauth.provider(provider)
+        if self._settings.public_url is None and not is_loopback(self._settings.host):
+            fix = "set it to the address at which browsers reach this server"
+            raise InvalidError("The login cannot begin.", [Problem("AUTOGPT_PUBLIC_URL", "is not set", fix)])
         if credentials_id is not None:
             known = self.rows.get(user_id, credentials_id)
             if (known.provider, known.type) != (provider, "oauth2"):
@@ -157,6 +164,10 @@ class CredentialStore:
             Unavailable: The provider does not answer.
         """
         login, verifier = await asyncio.to_thread(self.oauth.take, state)
+        user = await asyncio.to_thread(self._users.get, login.user_id)
+        if user.disabled_at is not None or Scope.WRITE not in user.role.scopes:
+            problem = Problem("state", "belongs to a user who may not keep credentials any more", "ask an owner")
+            raise InvalidError("The login cannot go on.", [problem])
         tokens = await asyncio.to_thread(self.oauth.exchange, login, verifier, code)
         scopes = login.scopes if tokens.scopes is None else tokens.scopes
         if login.credentials_id is not None:
@@ -179,8 +190,14 @@ class CredentialStore:
         wanted: dict[str, tuple[CredentialsMetaInput, CredentialsPin]] = {}
         for path, (value, pin) in meant.items():
             try:
+                fields = set(cast(dict[str, Any], value) if isinstance(value, dict) else ())
+                if beyond := sorted(fields - set(CredentialsMetaInput.model_fields)):
+                    # It would be stored as it is, and may well be the secret itself.
+                    fix = "leave it out; secrets are kept by `autogpt credentials add`"
+                    problems.append(Problem(f"{path}.{as_path(beyond[0])}", "is unknown", fix))
+                    continue
                 wanted[path] = CredentialsMetaInput.model_validate(value), pin
-            except ValidationError:
+            except (ValidationError, TypeError):
                 fix = "give {id, provider, type}, as `autogpt credentials list --json` shows them"
                 problems.append(Problem(path, "must say which credentials to use", fix))
         ids = [canonical_id(meta.id) for meta, _ in wanted.values() if is_uuid(meta.id)]

@@ -12,6 +12,7 @@ from typing import TypeVar
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
 from autogpt_server.data.file_lock import FileLock
+from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.vault.keyring import CannotDecrypt, Keyring, new_key
 
@@ -26,6 +27,7 @@ COLUMNS = (
 )
 #: Rows of one transaction.
 _BATCH = 200
+_LOST = "put the file with its key back, or delete it"
 #: Seconds that one waits for another who renews the key.
 _LOCK_SECONDS = 10.0
 #: "seal" in ASCII: the key of PostgreSQL's advisory lock around encrypting.
@@ -75,15 +77,33 @@ def rotate_key(db: Database, keyring: Keyring, tell: Callable[[str], None]) -> i
         How many texts were encrypted anew.
 
     Raises:
-        CannotDecrypt: A text is under a key that is lost; all keys stay.
+        InvalidError: Texts are under keys that are lost; names them, and changes nothing.
         Unavailable: Somebody else renews the key at this moment.
     """
+    keyring.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Two of them at once would drop each other's new key.
     with FileLock(keyring.path.with_name("rotating.lock")).hold(_LOCK_SECONDS):
         return _rotate_key(db, keyring, tell)
 
 
+def unreadable(db: Database, keyring: Keyring) -> list[str]:
+    """Name what is encrypted under a key that is not here, by table and id."""
+    found: list[str] = []
+    with db.read() as c:
+        for table, key, column in COLUMNS:
+            for row in c.execute(f'SELECT "{key}","{column}" FROM "{table}" WHERE "{column}" IS NOT NULL').all():
+                try:
+                    keyring.decrypt(row[1])
+                except CannotDecrypt:
+                    found.append(f"{table} {row[0]}")
+    return found
+
+
 def _rotate_key(db: Database, keyring: Keyring, tell: Callable[[str], None]) -> int:
+    # Before a key is added: with the wrong file it would be one more wrong key.
+    if lost := read_sealed(lambda: unreadable(db, keyring)):
+        problems = [Problem(one, "is under a key that is not here", _LOST) for one in lost[:20]]
+        raise InvalidError(f"{len(lost):,} secrets cannot be opened by the keys of this server.", problems)
     if not keyring.is_given:
         keyring.replace([new_key(), *keyring.keys])
         tell("a new key encrypts from now on")

@@ -45,9 +45,32 @@ def _is_line(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _is_header_value(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().isascii():
+        raise ValueError("holds a character that cannot be sent in a header: use letters, digits and signs of ASCII")
+    return _is_line(secret)
+
+
+def _is_user(name: SecretStr) -> SecretStr:
+    if ":" in name.get_secret_value():
+        raise ValueError("holds a colon, which ends the name (RFC 7617, section 2)")
+    return _is_line(name)
+
+
+def _is_own_header(name: str) -> str:
+    if name.lower() in _SET_BY_CLIENTS:
+        raise ValueError("is set by whoever sends the request")
+    return name
+
+
+#: Headers that say how a request travels.
+_SET_BY_CLIENTS = frozenset({"host", "content-length", "transfer-encoding", "connection", "te", "upgrade"})
+
 SecretLine = Annotated[SecretStr, AfterValidator(_is_line)]
-_HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}$")]
+HeaderSecret = Annotated[SecretStr, AfterValidator(_is_header_value)]
+_HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}$"), AfterValidator(_is_own_header)]
 """A token of RFC 9110, section 5.1."""
+_Host = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?$")]
 
 
 class _Secrets(BaseModel):
@@ -66,7 +89,7 @@ class _Secrets(BaseModel):
 
 class ApiKeySecrets(_Secrets):
     type: Literal["api_key"] = "api_key"
-    api_key: SecretLine = Field(min_length=1, max_length=20_000, description="The key or token.")
+    api_key: HeaderSecret = Field(min_length=1, max_length=20_000, description="The key or token.")
 
     def headers(self, url: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
@@ -77,7 +100,7 @@ class ApiKeySecrets(_Secrets):
 
 class UserPasswordSecrets(_Secrets):
     type: Literal["user_password"] = "user_password"
-    username: SecretLine = Field(min_length=1, max_length=1000)
+    username: Annotated[SecretStr, AfterValidator(_is_user)] = Field(min_length=1, max_length=1000)
     password: SecretLine = Field(min_length=1, max_length=20_000)
 
     def headers(self, url: str) -> dict[str, str]:
@@ -95,8 +118,8 @@ class HostScopedSecrets(_Secrets):
     """Headers for one host, and for no other."""
 
     type: Literal["host_scoped"] = "host_scoped"
-    host: str = Field(min_length=1, max_length=260, description="As `api.example.com`, or with `:port`.")
-    headers_by_name: dict[_HeaderName, SecretLine] = Field(
+    host: _Host = Field(max_length=260, description="As `api.example.com`, or with `:port`.")
+    headers_by_name: dict[_HeaderName, HeaderSecret] = Field(
         alias="headers", min_length=1, description="Sent to the host."
     )
 
@@ -116,9 +139,9 @@ class HostScopedSecrets(_Secrets):
 
 class OAuth2Secrets(_Secrets):
     type: Literal["oauth2"] = "oauth2"
-    access_token: SecretStr = Field(min_length=1, max_length=20_000)
-    refresh_token: SecretStr | None = Field(default=None, max_length=20_000)
-    token_type: str = "Bearer"
+    access_token: HeaderSecret = Field(min_length=1, max_length=20_000)
+    refresh_token: SecretLine | None = Field(default=None, max_length=20_000)
+    token_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")] = "Bearer"
 
     def headers(self, url: str) -> dict[str, str]:
         scheme = "Bearer" if self.token_type.lower() == "bearer" else self.token_type

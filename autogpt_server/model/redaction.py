@@ -59,6 +59,9 @@ class Redactor:
                 return {self.text(str(key)): self.value(one) for key, one in cast(dict[Any, Any], value).items()}
             case list() | tuple():
                 return [self.value(one) for one in cast(list[Any], value)]
+            case int() | float() if not isinstance(value, bool):
+                # Many a secret is a number, and becomes one where an answer is read as JSON.
+                return MARK if str(value) in self._forms else value
             case _:
                 return value
 

@@ -21,6 +21,7 @@ from autogpt_server.data.schedules import Schedules
 from autogpt_server.data.slots import Slots
 from autogpt_server.errors import ConflictError, InvalidError, NotAuthorizedError
 from autogpt_server.model import clock
+from autogpt_server.model.graph import Graph
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import plain
 from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapPolicy, Schedule, Slot
@@ -263,6 +264,8 @@ class Scheduling:
         """
         schedule = self._schedules.get(user_id, schedule_id)
         target = checked_target(self._db, self._firing, schedule)
+        graph = load_version(self._db, schedule.graph_id, target.version)
+        self._check_credentials(user_id, graph, schedule.inputs, schedule.credentials)
         return self._firing.run_now(schedule, target, inputs_text(schedule.execution_inputs))
 
     def slots(self, user_id: str, schedule_id: str, *, limit: int = 100, cursor: str | None = None) -> Page[Slot]:
@@ -274,11 +277,17 @@ class Scheduling:
         found = find_version(self._db, Wanted(user_id, new.graph_id, new.graph_version))
         graph = load_version(self._db, new.graph_id, found)
         check_execution(graph, new.inputs, new.credentials)
+        self._check_credentials(user_id, graph, new.inputs, new.credentials)
+        return found
+
+    def _check_credentials(
+        self, user_id: str, graph: Graph, inputs: dict[str, Any], credentials: dict[str, Any]
+    ) -> None:
         if self._check is not None:
-            problems = self._check.problems(user_id, graph, [("inputs", new.inputs), ("credentials", new.credentials)])
+            given = [("inputs", inputs), ("credentials", credentials)]
+            problems = self._check.problems(user_id, graph, given)
             if problems:
                 raise InvalidError("The schedule names credentials that cannot be used.", problems)
-        return found
 
     def _job(self, schedule: Schedule, trigger: Any) -> JobRow | None:
         return job_row(schedule, trigger if schedule.is_adopted else None)

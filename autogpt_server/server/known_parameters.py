@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import Request
@@ -10,6 +12,16 @@ from fastapi.dependencies.models import Dependant
 
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.model.suggestions import Suggestions, as_path
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+_MARK = "__takes_any_parameters__"
+
+
+def takes_any_parameters(handler: Handler) -> Handler:
+    """Mark a handler that lets parameters be which it does not know: others choose what is sent to it."""
+    setattr(handler, _MARK, True)
+    return handler
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
@@ -19,7 +31,7 @@ async def refuse_unknown_parameters(request: Request) -> None:
         InvalidError: Names each that the route does not know, or that is there more than once.
     """
     query: bytes = request.scope["query_string"]
-    if not query:
+    if not query or getattr(request.scope["endpoint"], _MARK, False):
         return
     given = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     known = _names(request.scope["route"].dependant)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from autogpt_server.errors import InvalidError
 from autogpt_server.model.credentials import CredentialsMetaInput
+from autogpt_server.model.misfits import FIX
 from autogpt_server.model.schedule import ExcludedDates, MisfirePolicy, OverlapPolicy, Schedule, Slot, SlotOutcome
 from autogpt_server.scheduler.adopting import warning_of
 from autogpt_server.scheduler.cron import parse_cron
@@ -50,6 +52,15 @@ class Credentials(CredentialsMetaInput):
     model_config = ConfigDict(extra="forbid")
 
 
+def _as_reference(value: Any) -> Any:
+    if not isinstance(value, dict):
+        # Not what was given: it may be the secret.
+        raise PydanticCustomError(
+            "credentials", "must say which credentials to use", {FIX: "give {id, provider, type}, and no secret"}
+        )
+    return cast(dict[str, Any], value)
+
+
 class ScheduleFields(BaseModel):
     """What may be set and changed; names and meanings are the same in both."""
 
@@ -61,7 +72,9 @@ class ScheduleFields(BaseModel):
     interval_seconds: StrictInt | None = Field(default=None, description="Instead of cron: a run every so often.")
     timezone: str = Field(default="UTC", description="IANA name, such as `Europe/Berlin`.")
     inputs: dict[str, Any] = Field(default={}, description="Of each execution.")
-    credentials: dict[str, Credentials] = Field(default={}, description="By input name.")
+    credentials: dict[str, Annotated[Credentials, BeforeValidator(_as_reference)]] = Field(
+        default={}, description="By input name."
+    )
     graph_version: StrictInt | None = Field(default=None, ge=1, description="By default whichever is active then.")
     misfire_policy: MisfirePolicy = Field(
         default=MisfirePolicy.LATEST, description="What happens with runs that nobody started in time."

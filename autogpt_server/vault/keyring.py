@@ -40,7 +40,7 @@ class Keyring:
     def __init__(self, path: Path, given: tuple[str, ...] = (), may_make: Callable[[], bool] = lambda: True) -> None:
         self._path, self._given, self._may_make = path, given, may_make
         self._lock = threading.Lock()
-        self._read_at: tuple[int, int, int] | None = None
+        self._read_at: tuple[int, int, int, int] | None = None
         self._keys: list[bytes] = []
         self._fernet: MultiFernet | None = None
 
@@ -145,7 +145,7 @@ class Keyring:
         except FileNotFoundError:
             self._make()
             state = os.stat(self._path)
-        mark = (state.st_mtime_ns, state.st_ino, state.st_size)
+        mark = (state.st_mtime_ns, state.st_ino, state.st_size, state.st_mode)
         if mark != self._read_at:
             if stat.S_IMODE(state.st_mode) & 0o077:
                 problem = Problem(str(self._path), "can be read by others", f"chmod 600 {self._path}")

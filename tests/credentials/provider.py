@@ -45,7 +45,9 @@ class Provider:
         assert query["code_challenge_method"] == "S256"
         code = secrets.token_urlsafe(16)
         self._codes[code] = query
-        back = {"code": code, "state": query["state"]}
+        # As Google and Keycloak do, it adds parameters of its own.
+        more = {"scope": query.get("scope", ""), "authuser": "0", "session_state": "x", "iss": self.url}
+        back = {"code": code, "state": query["state"], **more}
         return f"{query['redirect_uri']}?{urlencode(back)}", query["state"]
 
     def accept(self, refresh_token: str) -> None:
@@ -97,6 +99,7 @@ class Provider:
             "scopes": ["read", "write"],
         }
         path.write_text(json.dumps({"acme": entry}))
+        path.chmod(0o600)
         return path
 
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydantic import SecretStr
 
+from autogpt_server.accounts.accounts import Accounts
 from autogpt_server.credentials import store as store_module
 from autogpt_server.credentials.providers import ProviderNotFound
 from autogpt_server.credentials.store import CredentialStore
@@ -222,6 +223,41 @@ async def test_a_login_is_good_once_and_for_ten_minutes(
         assert c.execute('SELECT COUNT(*) FROM "OAuthLogin"').scalar_one() == 2
 
 
+@pytest.mark.parametrize("change", [{"role": Role.VIEWER}, {"is_disabled": True}])
+async def test_a_login_of_somebody_who_may_not_write_any_more_is_refused(
+    store: CredentialStore, provider: Provider, database: Database, change: dict[str, Any]
+) -> None:
+    other = Users(database).add("b@example.org", None, "UTC", Role.MEMBER)
+    login = store.begin_login(other.id, "acme", "mine", None)
+    back, state = provider.consent(login.authorization_url)
+    Accounts(database).edit_user(other.id, change)
+    with pytest.raises(InvalidError, match="may not keep"):
+        await store.finish_login(state, parse_qs(urlsplit(back).query)["code"][0])
+    assert provider.issued == []
+
+
+def test_beyond_loopback_a_login_needs_the_address_of_the_server(
+    settings: Settings, database: Database, provider: Provider, tmp_path: Path
+) -> None:
+    Users(database).ensure_default()
+    changes = {"oauth_providers_file": provider.write_file(tmp_path), "host": "0.0.0.0"}
+    with pytest.raises(InvalidError, match="AUTOGPT_PUBLIC_URL"):
+        CredentialStore(settings.model_copy(update=changes), database).begin_login(DEFAULT_USER_ID, "acme", None, None)
+    changes["public_url"] = "https://agents.example.org/"
+    store = CredentialStore(settings.model_copy(update=changes), database)
+    url = store.begin_login(DEFAULT_USER_ID, "acme", None, None).authorization_url
+    back = parse_qs(urlsplit(url).query)["redirect_uri"]
+    assert back == ["https://agents.example.org/api/credentials/oauth/callback"]
+
+
+def test_a_file_of_providers_that_others_can_read_is_refused(
+    store: CredentialStore, provider: Provider, tmp_path: Path
+) -> None:
+    (tmp_path / "providers.json").chmod(0o644)
+    with pytest.raises(InvalidError, match="chmod 600"):
+        _ = store.oauth
+
+
 async def test_a_wrong_code_is_refused_and_an_unknown_provider_is_named(
     store: CredentialStore, provider: Provider
 ) -> None:
@@ -276,6 +312,9 @@ async def test_a_token_that_is_good_for_a_while_is_left_alone(
         (400, '{"error": "slow_down"}'),
         (200, '{"access_token": "x", "expires_in": Infinity}'),
         (200, '{"access_token": "x", "expires_in": "soon"}'),
+        (200, '{"access_token": "line\\nbreak"}'),
+        (200, '{"access_token": "\\ud800"}'),
+        (200, '{"access_token": "x", "token_type": "a b"}'),
     ],
 )
 async def test_a_provider_that_is_not_well_is_asked_again_later(

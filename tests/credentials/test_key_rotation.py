@@ -19,16 +19,16 @@ from autogpt_server.data.database import Database
 from autogpt_server.data.file_lock import FileLock
 from autogpt_server.data.keyring import open_keyring
 from autogpt_server.data.oauth_logins import OAuthLogin, OAuthLogins
-from autogpt_server.data.sealed import COLUMNS, hold_keys, rotate_key
+from autogpt_server.data.sealed import COLUMNS, hold_keys, rotate_key, unreadable
 from autogpt_server.data.targets import Targets
 from autogpt_server.data.users import Users
-from autogpt_server.errors import Unavailable
+from autogpt_server.errors import InvalidError, Unavailable
 from autogpt_server.model.credentials import ApiKeySecrets, written_out
 from autogpt_server.model.ids import DEFAULT_USER_ID, new_id
 from autogpt_server.model.jsonvalue import dumps
 from autogpt_server.model.notification import Target, TargetKind
 from autogpt_server.settings import Settings
-from autogpt_server.vault.keyring import CannotDecrypt, Keyring
+from autogpt_server.vault.keyring import Keyring
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -195,15 +195,25 @@ def test_who_reads_while_a_key_is_dropped_reads_again(
     assert full.rows.open(DEFAULT_USER_ID, one.id).held == secret("key-4")
 
 
-def test_a_text_under_a_lost_key_keeps_all_keys(database: Database, keyring: Keyring, full: CredentialStore) -> None:
+def test_a_text_under_a_lost_key_is_named_and_nothing_is_changed(
+    database: Database, settings: Settings, keyring: Keyring, full: CredentialStore
+) -> None:
+    one = full.rows.list(DEFAULT_USER_ID, limit=1).items[0]
     with database.write() as c:
         stranger = Fernet(Fernet.generate_key()).encrypt(b"{}").decode()
-        one = full.rows.list(DEFAULT_USER_ID, limit=1).items[0]
         c.execute(database.sql('UPDATE "Credential" SET "secret" = ? WHERE "id" = ?'), (stranger, one.id))
     before = keyring.keys
-    with pytest.raises(CannotDecrypt):
+    assert unreadable(database, keyring) == [f"Credential {one.id}"]
+    with pytest.raises(InvalidError, match=one.id):
         rotate_key(database, keyring, lambda _: None)
-    assert keyring.keys[1:] == before
+    assert keyring.keys == before
+
+
+def test_a_first_key_is_made_where_there_was_none(database: Database, settings: Settings) -> None:
+    Users(database).ensure_default()
+    assert rotate_key(database, open_keyring(settings, database), lambda _: None) == 0
+    given = Keyring(settings.data_dir / "elsewhere" / "none", (Fernet.generate_key().decode(),))
+    assert rotate_key(database, given, lambda _: None) == 0
 
 
 def test_keys_of_the_setting_stay_and_everything_comes_under_the_first(

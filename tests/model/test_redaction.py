@@ -70,6 +70,13 @@ def test_values_are_walked_through_with_their_keys() -> None:
     assert redactor.value(value) == {"a": ["x *** y", {"***": 1, "n": None}], "b": [True, 2.5, "clean"]}
 
 
+def test_a_secret_that_became_a_number_is_struck_out() -> None:
+    redactor = Redactor(["8273641905"])
+    assert redactor.value({"pin": 8273641905, "other": 827364190, "is": True}) == {
+        "pin": "***", "other": 827364190, "is": True
+    }  # fmt: skip
+
+
 def test_short_secrets_and_none_leave_everything_alone() -> None:
     for redactor in (NOTHING_SECRET, Redactor(["abc"])):
         assert not redactor

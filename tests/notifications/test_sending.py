@@ -304,7 +304,7 @@ def test_what_waits_for_a_target_that_hangs_does_not_hide_what_others_wait_for(w
         world.hook(others)
         world.tell()
         world.move(QUIET)
-        until(lambda: sender.turn() and others.requests)
+        until(lambda: sender.turn() and others.requests and hooks.requests)
         assert len(hooks.requests) == 1
         assert len([one for one in world.list() if one.target_id == hung.id]) >= 40
         hanging.set()

@@ -71,6 +71,19 @@ async def test_they_are_kept_shown_changed_and_deleted(api: Api) -> None:
             "secrets.headers.a b.[key]",
         ),
         ({"provider": "a", "secrets": KEY, "hush": "hush"}, "hush"),
+        ({"provider": "a", "secrets": {"type": "api_key", "api_key": "hush€"}}, "secrets.api_key"),
+        (
+            {"provider": "a", "secrets": {"type": "user_password", "username": "a:b", "password": "x"}},
+            "secrets.username",
+        ),
+        (
+            {"provider": "a", "secrets": {"type": "host_scoped", "host": "https://h.test/", "headers": {"a": "b"}}},
+            "secrets.host",
+        ),
+        (
+            {"provider": "a", "secrets": {"type": "host_scoped", "host": "h.test", "headers": {"Host": "hush"}}},
+            "secrets.headers.Host.[key]",
+        ),
     ],
 )
 async def test_what_is_wrong_is_named_and_not_shown(api: Api, body: dict[str, Any], path: str) -> None:
@@ -96,6 +109,9 @@ async def test_an_execution_that_names_wrong_ones_is_not_accepted(api: Api, grap
         place, _ = await api.refusal("POST", f"{execute}/batch", json={"inputs": [{"key": meta(one)}, {"key": wrong}]})
         assert place == "inputs[1].key"
     await api.call("POST", execute, 202, json={"key": None})
+    # What is meant to be secret is not stored with the inputs.
+    place, message = await api.refusal("POST", execute, json={"key": meta(one) | {"api_key": "hush-hush"}})
+    assert (place, message) == ("key.api_key", "is unknown")
 
 
 async def test_a_schedule_gives_them_to_its_executions(api: Api, graph_id: str) -> None:
@@ -114,6 +130,9 @@ async def test_a_schedule_gives_them_to_its_executions(api: Api, graph_id: str) 
     ):
         body = {"cron": "@yearly", "inputs": inputs, "credentials": credentials}
         assert (await api.refusal("POST", path, json=body))[0] == place
+    place, message = await api.refusal("POST", path, json={"cron": "@yearly", "credentials": {"key": "hush-hush"}})
+    assert place == "credentials.key"
+    assert "hush" not in message
     wrong = {"credentials": {"key": meta(one) | {"id": new_id()}}}
     assert (await api.refusal("PATCH", f"/schedules/{schedule['id']}", json=wrong))[0] == "credentials.key"
 
@@ -130,5 +149,9 @@ async def test_without_providers_nobody_connects(api: Api) -> None:
     assert "AUTOGPT_OAUTH_PROVIDERS_FILE" in problem["detail"]
     callback = "/credentials/oauth/callback"
     assert (await api.refusal("GET", f"{callback}?state=x&code=y"))[0] == "state"
-    assert (await api.refusal("GET", f"{callback}?state=x&error=access_denied"))[1] == "said access_denied"
+    # As Google and Keycloak send it.
+    more = "scope=read&authuser=0&prompt=consent&session_state=x&iss=http%3A%2F%2Fx"
+    assert (await api.refusal("GET", f"{callback}?state=x&code=y&{more}"))[0] == "state"
+    refused = f"{callback}?state=x&error=access_denied&error_description=no&{more}"
+    assert (await api.refusal("GET", refused))[1] == "said access_denied: no"
     assert (await api.refusal("GET", f"{callback}?state=x"))[0] == "code"

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
+
 from autogpt_server.data.backup.archive import Archive, Manifest
 from autogpt_server.data.backup.tables import TABLES, columns_of, reader
 from autogpt_server.data.connection import Connection
-from autogpt_server.data.database import Database
+from autogpt_server.data.database import Database, is_deadlock
 from autogpt_server.data.ends import Ends
 from autogpt_server.data.migrations import migrate, status
 from autogpt_server.data.release import end_running_nodes
-from autogpt_server.errors import InvalidError, Problem
+from autogpt_server.errors import InvalidError, Problem, Unavailable
 from autogpt_server.model import clock
 from autogpt_server.model.execution import ExecutionStatus
 from autogpt_server.service.crash_points import crash_point
@@ -27,6 +29,10 @@ from autogpt_server.settings import Settings
 _MANY = 500
 _STOPPED = "stopped by a restore: it had not ended when the backup was made"
 _UNFINISHED = ("INCOMPLETE", "QUEUED", "RUNNING", "PAUSED")
+
+
+#: Tries where PostgreSQL breaks one off because it and a server wait for each other.
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +68,28 @@ def restore(
         migrate(settings)
         _check_release(settings, archive.manifest, path)
         database = Database.from_settings(settings)
+        # Servers at work lock the tables in other orders.
+        patient = Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, Unavailable) and is_deadlock(error)),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random(0, 0.5),
+            reraise=True,
+        )
         try:
-            with database.write() as c:
-                rows = _replace(database, c, archive)
-                crash_point("restore.filled")
-                paused = 0 if enables_schedules else _pause_schedules(database, c, archive.manifest)
-                stopped = _requeue(database, c) if resumes_executions else _stop_executions(database, c)
-                _hold_messages(database, c)
-                crash_point("restore.written")
+            return patient(_write, database, archive, enables_schedules, resumes_executions)
         finally:
             database.close()
-        return Restored(archive.manifest, rows, paused, stopped)
+
+
+def _write(database: Database, archive: Archive, enables_schedules: bool, resumes_executions: bool) -> Restored:
+    with database.write() as c:
+        rows = _replace(database, c, archive)
+        crash_point("restore.filled")
+        paused = 0 if enables_schedules else _pause_schedules(database, c, archive.manifest)
+        stopped = _requeue(database, c) if resumes_executions else _stop_executions(database, c)
+        _hold_messages(database, c)
+        crash_point("restore.written")
+    return Restored(archive.manifest, rows, paused, stopped)
 
 
 def _check_release(settings: Settings, manifest: Manifest, path: Path) -> None:

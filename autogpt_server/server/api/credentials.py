@@ -23,6 +23,7 @@ from autogpt_server.server.credential_shapes import (
     read_secrets,
 )
 from autogpt_server.server.deps import Cursor, Limit, ServicesDep, UserId
+from autogpt_server.server.known_parameters import takes_any_parameters
 from autogpt_server.server.needs import needs
 from autogpt_server.server.shapes import Listing
 
@@ -83,17 +84,21 @@ async def start_login(
     return LoginShape.of(login)
 
 
+# Providers add parameters of their own, which must not matter (RFC 6749, section 4.1.2).
 @router.get("/oauth/callback", response_class=HTMLResponse)
+@takes_any_parameters
 @needs(None)
 async def finish_login(
     services: ServicesDep,
     state: Annotated[str, Query(max_length=1000, description="As the login was begun with.")],
     code: Annotated[str | None, Query(max_length=10_000, description="What the provider gave.")] = None,
     error: Annotated[str | None, Query(max_length=1000, description="Why it gave nothing.")] = None,
+    error_description: Annotated[str | None, Query(max_length=5000, description="The same in words.")] = None,
 ) -> HTMLResponse:
     """Come back from a provider; it sends a browser here."""
     if code is None:
-        said = "sent no code" if error is None else f"said {error[:100]}"
+        words = ": ".join(part for part in (error, error_description) if part)
+        said = f"said {words[:300]}" if words else "sent no code"
         raise InvalidError("The provider refused the login.", [Problem("code", said, "begin the login again")])
     await services.credentials.finish_login(state, code)
     return HTMLResponse(_PAGE, headers=_HEADERS)
