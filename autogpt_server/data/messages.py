@@ -97,6 +97,23 @@ WHERE "id" = ? AND "attempt" = ? AND "state" = 'sending'
         with self._db.write() as c:
             c.execute(self._db.sql(text), values)
 
+    def forget(self, before: datetime, limit: int) -> int:
+        """Delete messages that were sent or given up, and notifications that were told, of before some time.
+
+        Returns:
+            How many rows; not more than ``limit`` of each.
+        """
+        at, count = self._db.to_column(before), 0
+        for table, condition, values in (
+            ("NotificationMessage", """"state" IN ('sent','failed')""", ()),
+            ("Notification", '"isBatched" = ?', (True,)),
+        ):
+            old = f'SELECT "id" FROM "{table}" WHERE "createdAt" < ? AND {condition} LIMIT ?'
+            with self._db.write() as c:
+                text = f'DELETE FROM "{table}" WHERE "id" IN ({old})'
+                count += c.execute(self._db.sql(text), (at, *values, limit)).rowcount
+        return count
+
     def notifications_of(self, message: Message) -> list[Notification]:
         """Read what a message tells, the first ones."""
         text = f"""

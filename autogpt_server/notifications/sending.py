@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 #: Messages that are sent at the same time.
 _AT_ONCE = 8
+#: For how long it is kept what was told; rows deleted in one step, and seconds between two looks.
+_KEPT = timedelta(days=90)
+_FORGOTTEN, _FORGET_SECONDS = 500, 3600.0
 #: Of those, mails to users' own addresses: they go by one server.
 _MAILS_AT_ONCE = _AT_ONCE // 2
 #: How the names of their threads begin.
@@ -45,6 +48,8 @@ class Sender:
         self._messages, self._users = Messages(database), Users(database)
         #: Threads that send, by target.  The process does not wait for them at its end: a target may hang.
         self._busy: dict[str, threading.Thread] = {}
+        #: When it is next looked, by the monotonic clock, what may be deleted.
+        self._forgets_at = 0.0
 
     @cached_property
     def _renderer(self) -> Renderer:
@@ -54,6 +59,7 @@ class Sender:
         """Put together what is due, and begin to send what waits; returns how many messages are under way."""
         now = clock.now()
         self._messages.put_together(now)
+        self._forget(now)
         self._busy = {key: thread for key, thread in self._busy.items() if thread.is_alive()}
         if len(self._busy) >= _AT_ONCE:
             return len(self._busy)
@@ -74,6 +80,11 @@ class Sender:
             self._busy[key] = thread
             thread.start()
         return len(self._busy)
+
+    def _forget(self, now: datetime) -> None:
+        """Once an hour, and in short steps while there is much, delete what was told long ago."""
+        if time.monotonic() >= self._forgets_at and self._messages.forget(now - _KEPT, _FORGOTTEN) < _FORGOTTEN:
+            self._forgets_at = time.monotonic() + _FORGET_SECONDS
 
     def wait(self, seconds: float) -> None:
         """Wait until what is under way is sent, or has failed, or so many seconds have passed."""

@@ -311,6 +311,28 @@ def test_what_waits_for_a_target_that_hangs_does_not_hide_what_others_wait_for(w
         sender.wait(20)
 
 
+def test_what_was_told_long_ago_is_forgotten(world: World, hooks: Hooks, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sending, "_FORGOTTEN", 2)
+    world.hook(hooks)
+    sender = world.sender()
+
+    def count(table: str) -> int:
+        with world.database.read() as c:
+            return c.execute(f'SELECT COUNT(*) FROM "{table}"').scalar_one()
+
+    for _ in range(3):
+        world.tell()
+        world.move(QUIET)
+        world.deliver(sender)
+    assert (count("Notification"), count("NotificationMessage")) == (3, 3)
+    world.move(timedelta(days=90))
+    world.tell()
+    for _ in range(3):
+        world.deliver(world.sender())
+    # What was told just now stays.
+    assert (count("Notification"), count("NotificationMessage")) == (1, 1)
+
+
 def test_a_sender_that_dies_before_it_writes_what_it_sent_causes_one_repeat(
     world: World, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ):
