@@ -78,21 +78,20 @@ def test_stops_race_with_ends_and_each_execution_ends_once(managed: Managed) -> 
         },
         ["a.value -> b.value", "b.value -> c.a"],
     )
+    # One that ends only when it is stopped: a plain one may always be quicker than its stop.
+    endless = managed.store({"a": ("RecordingBlock", {"value": 1}), "b": ("PidBlock", {})}, ["a.value -> b.value"])
     chance = random.Random(7)
     ids = []
-    # How much earlier or later a stop comes than it should: moved by what became of the one before, so that stops
-    # meet the end on machines of any speed.
-    lead = 0
-    for _ in range(60):
-        ids += [managed.add(graph) for _ in range(1 + max(0, lead))]
-        if chance.random() < 0.7:
-            time.sleep(chance.random() ** 3 * 0.02 * (lead <= 0))
-            asked = chance.choice([ids[-1], *ids[-3:]])
-            stop(managed, asked)
-            lead = min(2 * lead + 1, 63) if managed.ended(asked).status is COMPLETED else lead // 2
+    for i in range(60):
+        ids.append(managed.add(endless if i % 10 == 0 else graph))
+        if i % 10 == 0 or chance.random() < 0.7:
+            # Each takes a few milliseconds: some stops come before its start, some after its end.
+            time.sleep(chance.random() ** 3 * 0.02)
+            stop(managed, ids[-1] if i % 10 == 0 else chance.choice([ids[-1], *ids[-3:]]))
     statuses = [managed.ended(id_).status for id_ in ids]
     assert set(statuses) <= {COMPLETED, TERMINATED}
-    # How many of each, the machine decides.
-    assert {COMPLETED, TERMINATED} <= set(statuses)
+    # How many more of each, the machine decides.
+    assert statuses.count(TERMINATED) >= 6
+    assert COMPLETED in statuses
     with managed.database.read() as c:
         assert Checker(c).problems(ids) == []
