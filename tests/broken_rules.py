@@ -505,7 +505,8 @@ BROKEN_RULES = (
     BrokenRule(
         "one of all who wait refreshes a token",
         "autogpt_server/data/credentials.py",
-        '"refreshLockedUntil" IS NULL OR "refreshLockedUntil" < ?', '? IS NOT NULL OR TRUE', (_CREDENTIALS,),
+        '"refreshLockedUntil" IS NULL OR "refreshLockedUntil" < ?', '? IS NOT NULL OR TRUE',
+        ("tests/credentials/test_token_refresh.py",),
     ),
     BrokenRule(
         "credentials are opened for their user alone",

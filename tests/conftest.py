@@ -33,7 +33,7 @@ LONGEST = ["faults", "setup", "journeys", "executor", "scheduler"]
 
 
 def pytest_configure() -> None:
-    # What is imported and collected stays to the end; to look through it for garbage takes a tenth of all time.
+    # What is imported and collected stays to the end, and need not be looked through for garbage.
     gc.disable()
 
 

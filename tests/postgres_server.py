@@ -161,24 +161,20 @@ class PostgresServer:
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
         """Make a database for a ``with`` block, as a copy of another, and give its address."""
-        name = f"test_{next(self._numbers)}"
-        self._admin(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+        name = self._create(template)
         try:
-            yield f"postgresql://postgres@127.0.0.1:{self._port}/{name}"
+            yield self._address(name)
         finally:
-            self._admin(f'DROP DATABASE "{name}" WITH (FORCE)')
+            self._drop(name)
 
     @contextmanager
     def copy(self, template: str) -> Iterator[str]:
         """Lend a copy of a database for a ``with`` block, and give its address.
 
-        One that was lent before, where all that was done to it could be undone: that takes a tenth of the time.
+        One that was lent before, where all that was done to it could be undone, which is much quicker.
         """
-        name = self._idle.pop() if self._idle else None
-        if name is None:
-            name = f"test_{next(self._numbers)}"
-            self._admin(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
-        url = f"postgresql://postgres@127.0.0.1:{self._port}/{name}"
+        name = self._idle.pop() if self._idle else self._create(template)
+        url = self._address(name)
         if template not in self._shapes:
             self._shapes[template] = look_at(url)
         try:
@@ -187,7 +183,18 @@ class PostgresServer:
             if self._process.poll() is None and undo(url, self._shapes[template]):
                 self._idle.append(name)
             else:
-                self._admin(f'DROP DATABASE "{name}" WITH (FORCE)')
+                self._drop(name)
+
+    def _create(self, template: str) -> str:
+        name = f"test_{next(self._numbers)}"
+        self._admin(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+        return name
+
+    def _drop(self, name: str) -> None:
+        self._admin(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def _address(self, name: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self._port}/{name}"
 
     def crash(self) -> None:
         """End at once, without a word to anybody; ``start_again`` recovers."""
@@ -221,8 +228,7 @@ class PostgresServer:
                 time.sleep(0.02)
 
     def _admin(self, statement: str) -> None:
-        address = f"postgresql://postgres@127.0.0.1:{self._port}/postgres"
-        with psycopg.connect(address, autocommit=True) as connection:
+        with psycopg.connect(self._address("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
     def _command(self, command: list[object]) -> list[str]:

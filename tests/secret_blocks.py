@@ -59,7 +59,7 @@ def _tell(  # noqa: C901 - one line for each way
             try:
                 raise ValueError(secret)
             except ValueError:
-                logging.getLogger("some.library").exception("with %s", secret)
+                logging.getLogger("somebody.else").exception("with %s", secret)
         case "own_logger":
             logging.getLogger("autogpt_server.executor").error("with %s", secret)
         case "print":

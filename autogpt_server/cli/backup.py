@@ -85,12 +85,10 @@ def restore(
 def _lost_secrets(settings: Settings) -> int:
     from autogpt_server.cli.direct import open_database
     from autogpt_server.data.keyring import open_keyring
-    from autogpt_server.data.sealed import has_sealed, unreadable
+    from autogpt_server.data.sealed import unreadable
     from autogpt_server.errors import InvalidError
 
     with open_database() as database:
-        if not has_sealed(database):
-            return 0
         try:
             return len(unreadable(database, open_keyring(settings, database)))
         except InvalidError as error:

@@ -11,6 +11,7 @@ from autogpt_server.model.block import BlockRegistry
 from autogpt_server.model.credential_inputs import credential_inputs
 from autogpt_server.model.credentials import CredentialsPin
 from autogpt_server.model.graph import Graph
+from autogpt_server.model.kept import keep
 from autogpt_server.model.suggestions import as_path
 
 #: Graph versions whose inputs are kept in memory.
@@ -34,9 +35,8 @@ class CredentialsCheck:
         key = graph.id, graph.version
         found = self._inputs.get(key)
         if found is None:
-            found = self._inputs[key] = credential_inputs(graph, self._registry)
-            if len(self._inputs) > _KEPT:
-                self._inputs.popitem(last=False)
+            found = credential_inputs(graph, self._registry)
+        keep(self._inputs, key, found, _KEPT)
         return found
 
     def problems(self, user_id: str, graph: Graph, inputs: list[tuple[str, dict[str, Any]]]) -> list[Problem]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 
 from autogpt_server.errors import InvalidError, NotFoundError, Problem
+from autogpt_server.model.misfits import FIX, misfits
 
 #: Hosts that are reached without leaving this machine.
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -30,7 +32,8 @@ class ProviderNotFound(NotFoundError):
 def _is_safe(url: str) -> str:
     parts = urlsplit(url)
     if not parts.hostname or (parts.scheme != "https" and (parts.scheme != "http" or parts.hostname not in _LOOPBACK)):
-        raise ValueError("use https://, which nobody on the way can read")
+        message = "can be read by others on the way"
+        raise PydanticCustomError("url", message, {FIX: "use https://, or http:// on this machine"})
     return url
 
 
@@ -72,15 +75,11 @@ def load_providers(path: Path | None) -> dict[str, OAuthProvider]:
         raise _bad(path, [Problem(str(path), str(error), "write {NAME: {client_id, authorize_url, ...}}")]) from None
     providers: dict[str, OAuthProvider] = {}
     problems: list[Problem] = []
-    for name, described in document.items():  # pyright: ignore[reportUnknownVariableType]
+    for name, described in cast(dict[str, Any], document).items():
         try:
-            providers[str(name)] = OAuthProvider.model_validate(described)  # pyright: ignore[reportUnknownArgumentType]
+            providers[name] = OAuthProvider.model_validate(described)
         except ValidationError as error:
-            # Not what was given: among it is a secret.
-            problems += [
-                Problem(".".join(map(str, (name, *item["loc"]))), item["msg"], "see docs/credentials.md")  # pyright: ignore[reportUnknownArgumentType]
-                for item in error.errors(include_input=False, include_url=False, include_context=False)
-            ]
+            problems += misfits(error.errors(include_url=False), prefix=name, model=OAuthProvider, is_secret=True)
     if is_open and any(one.client_secret is not None for one in providers.values()):
         problems.append(Problem(str(path), "can be read by others", f"chmod 600 {path}"))
     if problems:

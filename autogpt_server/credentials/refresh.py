@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from datetime import datetime
+from typing import Any
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from autogpt_server.credentials.oauth import OAuth, Refused
 from autogpt_server.credentials.providers import ProviderNotFound
@@ -23,8 +24,19 @@ from autogpt_server.vault.keyring import CannotDecrypt
 _THREADS = 8
 #: Seconds that a block waits for one, and that the end of a process does.
 _WAIT_SECONDS, _CLOSE_SECONDS = 60.0, 20.0
-#: Seconds for which storing is tried while the database is away, and between two tries.
-_AWAY_SECONDS, _RETRY_SECONDS = 60.0, 0.5
+
+
+def _is_away(error: BaseException) -> bool:
+    return isinstance(error, Unavailable) and not isinstance(error, CannotDecrypt)
+
+
+#: What is tried again for a minute while the database is away, twice a second.
+WHILE_AWAY: dict[str, Any] = {
+    "retry": retry_if_exception(_is_away),
+    "stop": stop_after_delay(60),
+    "wait": wait_fixed(0.5),
+    "reraise": True,
+}
 
 
 class Refresher:
@@ -61,12 +73,7 @@ class Refresher:
 
     async def close(self) -> None:
         """Let those that are under way end, for a while."""
-        waiting = [asyncio.wrap_future(one) for one in list(self._running)]
-        if waiting:
-            await asyncio.wait(waiting, timeout=_CLOSE_SECONDS)
-            for one in waiting:
-                if one.done() and not one.cancelled():
-                    one.exception()
+        await asyncio.to_thread(wait, list(self._running), _CLOSE_SECONDS)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _refresh(self, opened: Opened, holder: str) -> Opened:
@@ -84,25 +91,14 @@ class Refresher:
                 return opened
             raise BlockError(f"{known.title!r} cannot be refreshed: {error}") from None
         crash_point("oauth.refreshed")
-        if self._store(known, tokens.held, tokens.expires_at):
+        # A database that is away comes back; the old refresh token may not.
+        store = Retrying(**WHILE_AWAY)
+        if store(self._rows.end_refresh, known.id, known.revision, tokens.held, tokens.expires_at):
             return Opened(replace(known, expires_at=tokens.expires_at), tokens.held)
         # Somebody has connected anew meanwhile, or deleted them.
         with contextlib.suppress(CredentialsNotFound):
             return self._rows.open(known.user_id, known.id)
         raise BlockError(f"{known.title!r} was deleted")
-
-    def _store(self, known: Credentials, held: OAuth2Secrets, expires_at: datetime | None) -> bool:
-        """Store new tokens.  A database that is away comes back; the old refresh token may not."""
-        deadline = time.monotonic() + _AWAY_SECONDS
-        while True:
-            try:
-                return self._rows.end_refresh(known.id, known.revision, held, expires_at)
-            except CannotDecrypt:
-                raise
-            except Unavailable:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_RETRY_SECONDS)
 
 
 def is_alive(known: Credentials) -> bool:

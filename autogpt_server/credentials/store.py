@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
-from typing import Any, TypeVar, cast
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 from pydantic import ValidationError
+from tenacity import AsyncRetrying
 
 from autogpt_server.credentials.oauth import Login, OAuth
 from autogpt_server.credentials.providers import load_providers
-from autogpt_server.credentials.refresh import Refresher, is_alive, unusable
+from autogpt_server.credentials.refresh import WHILE_AWAY, Refresher, is_alive, unusable
 from autogpt_server.data.credentials import CredentialRows, Opened
 from autogpt_server.data.database import Database
 from autogpt_server.data.keyring import open_keyring
 from autogpt_server.data.oauth_logins import OAuthLogins
 from autogpt_server.data.users import Users
-from autogpt_server.errors import BlockError, CredentialsNotFound, InvalidError, Problem, ServerError, Unavailable
+from autogpt_server.errors import BlockError, CredentialsNotFound, InvalidError, Problem, ServerError
 from autogpt_server.model import clock
 from autogpt_server.model.credentials import (
     Credentials,
@@ -32,9 +33,7 @@ from autogpt_server.model.principal import Scope
 from autogpt_server.model.suggestions import as_path
 from autogpt_server.service.listen import is_loopback
 from autogpt_server.settings import Settings
-from autogpt_server.vault.keyring import CannotDecrypt, Keyring
-
-T = TypeVar("T")
+from autogpt_server.vault.keyring import Keyring
 
 #: An access token that expires sooner is refreshed before it is used.
 _MARGIN = timedelta(seconds=60)
@@ -42,8 +41,6 @@ _MARGIN = timedelta(seconds=60)
 _LEASE = timedelta(seconds=30)
 #: Seconds that a block waits until somebody else has refreshed, and between two looks.
 _WAIT_SECONDS, _LOOK_SECONDS = 40.0, 0.1
-#: Seconds that a block waits for a database that is away, and between two tries.
-_AWAY_SECONDS, _RETRY_SECONDS = 60.0, 0.5
 _MAX_TITLE = 200
 _MAX_PROVIDER = 100
 
@@ -89,7 +86,7 @@ class CredentialStore:
         held: Secrets,
         *,
         scopes: tuple[str, ...] = (),
-        expires_at: Any = None,
+        expires_at: datetime | None = None,
     ) -> Credentials:
         """Keep new credentials.  Blocking.
 
@@ -99,9 +96,7 @@ class CredentialStore:
         _check("provider", provider, _MAX_PROVIDER, "name the service, as github")
         _check("title", title, _MAX_TITLE, "say in a few words which these are")
         now = clock.from_ms(clock.now_ms())
-        credentials = Credentials(
-            new_id(), user_id, provider, held.type, title, scopes, expires_at, None, 1, now, now
-        )  # fmt: skip
+        credentials = Credentials(new_id(), user_id, provider, held.type, title, scopes, expires_at, None, 1, now, now)
         self.rows.add(credentials, held)
         return credentials
 
@@ -235,8 +230,9 @@ class CredentialStore:
     async def _open(self, user_id: str, meta: CredentialsMetaInput, pin: CredentialsPin) -> UsableCredentials:
         id_, deadline = canonical_id(meta.id), time.monotonic() + _WAIT_SECONDS
         revision: int | None = None
+        patient = AsyncRetrying(**WHILE_AWAY)
         while True:
-            opened = await _patiently(lambda: asyncio.to_thread(self.rows.open, user_id, id_))
+            opened: Opened = await patient(asyncio.to_thread, self.rows.open, user_id, id_)
             known = opened.credentials
             refusal = _refusal(known, meta, pin)
             if refusal is not None:
@@ -281,17 +277,3 @@ def _check(field: str, text: str, most: int, fix: str) -> None:
     if not 0 < len(text) <= most or not text.isprintable():
         message = f"has no or more than {most} characters, or some that do not print"
         raise InvalidError("The credentials were refused.", [Problem(field, message, fix)])
-
-
-async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
-    """Do something again for as long as the database is away, and no longer than a minute."""
-    deadline = time.monotonic() + _AWAY_SECONDS
-    while True:
-        try:
-            return await work()
-        except CannotDecrypt:
-            raise
-        except Unavailable:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(_RETRY_SECONDS)

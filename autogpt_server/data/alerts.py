@@ -9,7 +9,7 @@ from typing import Any
 
 from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
-from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
+from autogpt_server.data.pages import Page, cursor_id, page_by_id
 from autogpt_server.model.alert import Alert, AlertKind, Finding
 from autogpt_server.model.ids import new_id
 
@@ -93,16 +93,12 @@ class Alerts:
         if only_open:
             conditions.append('"resolvedAt" IS NULL')
         if cursor is not None:
-            position = decode_cursor(cursor)
-            if not isinstance(position, str):
-                raise bad_cursor()
             conditions.append('"id" < ?')
-            values.append(position)
+            values.append(cursor_id(cursor))
         text = f'SELECT {_COLUMNS} FROM "Alert" WHERE {" AND ".join(conditions)} ORDER BY "id" DESC LIMIT ?'
         with self._db.read() as c:
             rows = c.execute(self._db.sql(text), (*values, limit + 1)).all()
-        items = [self._alert(row) for row in rows[:limit]]
-        return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
+        return page_by_id(rows, limit, self._alert)
 
     def _see(self, c: Connection, alert: Alert | None, finding: Finding, at: Any) -> bool:
         """Write that something was found; tells whether people are to be told."""

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
-from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
+from autogpt_server.data.pages import Page, cursor_id, page_by_id
 from autogpt_server.errors import KeyNotFound
 from autogpt_server.model import clock
 from autogpt_server.model.account import ApiKey
@@ -84,9 +84,7 @@ WHERE k."prefix" = ?
 
     def list(self, user_id: str | None, *, limit: int, cursor: str | None = None) -> Page[ApiKey]:
         """Read a page of the keys of a user, or of all users; the newest first."""
-        before = None if cursor is None else decode_cursor(cursor)
-        if before is not None and not isinstance(before, str):
-            raise bad_cursor()
+        before = cursor_id(cursor)
         conditions, values = ['k."isSetup" = ?'], list[object]([False])
         for column, value in (('k."userId" = ?', user_id), ('k."id" < ?', before)):
             if value is not None:
@@ -95,8 +93,7 @@ WHERE k."prefix" = ?
         text = f'SELECT {_COLUMNS} FROM "ApiKey" k WHERE {" AND ".join(conditions)} ORDER BY k."id" DESC LIMIT ?'
         with self._db.read() as c:
             rows = c.execute(self._db.sql(text), (*values, limit + 1)).all()
-        items = [self._key(row) for row in rows[:limit]]
-        return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
+        return page_by_id(rows, limit, self._key)
 
     def revoke(self, key_id: str, user_id: str | None) -> ApiKey:
         """Make a key useless for good; one that is stays as it is.

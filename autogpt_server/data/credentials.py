@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from autogpt_server.data.connection import Row
 from autogpt_server.data.database import Database
-from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
-from autogpt_server.data.sealed import hold_keys, read_sealed
+from autogpt_server.data.pages import Page, cursor_id, page_by_id
+from autogpt_server.data.sealed import read_sealed, sealing
 from autogpt_server.errors import CredentialsNotFound
 from autogpt_server.model import clock
 from autogpt_server.model.credentials import Credentials, Secrets, parse_secrets, written_out
@@ -39,10 +39,7 @@ class CredentialRows:
         text = f"""
 INSERT INTO "Credential" ({_COLUMNS},"secret") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
 """
-        # Before the transaction: the first key is made where nothing is encrypted yet, which the database is asked.
-        _ = self._keyring.keys
-        with self._db.write() as c:
-            hold_keys(self._db, c)
+        with sealing(self._db, self._keyring) as c:
             values = (
                 one.id, one.user_id, one.provider, one.type, one.title, dumps(one.scopes),
                 self._db.to_column(one.expires_at), one.problem, one.revision, self._db.to_column(one.created_at),
@@ -74,15 +71,12 @@ INSERT INTO "Credential" ({_COLUMNS},"secret") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
 
     def list(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page[Credentials]:
         """Read a page of a user's, the newest first."""
-        before = None if cursor is None else decode_cursor(cursor)
-        if before is not None and not isinstance(before, str):
-            raise bad_cursor()
+        before = cursor_id(cursor)
         where, values = ("", ()) if before is None else (' AND "id" < ?', (before,))
         text = f'SELECT {_COLUMNS} FROM "Credential" WHERE "userId" = ?{where} ORDER BY "id" DESC LIMIT ?'
         with self._db.read() as c:
             rows = c.execute(self._db.sql(text), (user_id, *values, limit + 1)).all()
-        items = [self._credentials(row) for row in rows[:limit]]
-        return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
+        return page_by_id(rows, limit, self._credentials)
 
     def find(self, user_id: str, ids: Sequence[str]) -> builtins.list[Credentials]:
         """Read those of these that are the user's."""
@@ -97,8 +91,8 @@ INSERT INTO "Credential" ({_COLUMNS},"secret") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
         Raises:
             CredentialsNotFound: Unknown, or another user's.
         """
-        with self._db.write() as c:
-            hold_keys(self._db, c)
+        # A title alone needs no keys.
+        with self._db.write() if held is None else sealing(self._db, self._keyring) as c:
             changes: dict[str, Any] = {} if title is None else {"title": title}
             if held is not None:
                 changes |= {"secret": self._sealed(held), "problem": None}
@@ -149,8 +143,7 @@ WHERE "id" = ? AND "revision" = ? AND ("refreshLockedUntil" IS NULL OR "refreshL
 UPDATE "Credential" SET "secret" = ?, "expiresAt" = ?, "problem" = NULL, "refreshHolder" = NULL,
 "refreshLockedUntil" = NULL, "revision" = "revision" + 1, "updatedAt" = ? WHERE "id" = ? AND "revision" = ?
 """
-        with self._db.write() as c:
-            hold_keys(self._db, c)
+        with sealing(self._db, self._keyring) as c:
             now = self._db.to_column(clock.now())
             values = (self._sealed(held), self._db.to_column(expires_at), now, id_, revision)
             return c.execute(self._db.sql(text), values).rowcount == 1
@@ -177,8 +170,7 @@ UPDATE "Credential" SET "secret" = ?, "scopes" = ?, "expiresAt" = ?, "problem" =
 "refreshLockedUntil" = NULL, "revision" = "revision" + 1, "updatedAt" = ?
 WHERE "id" = ? AND "userId" = ? AND "provider" = ? AND "type" = 'oauth2'
 """
-        with self._db.write() as c:
-            hold_keys(self._db, c)
+        with sealing(self._db, self._keyring) as c:
             times = self._db.to_column(expires_at), self._db.to_column(clock.now())
             values = (self._sealed(held), dumps(scopes), *times, id_, user_id, provider)
             if c.execute(self._db.sql(text), values).rowcount == 0:

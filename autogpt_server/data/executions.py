@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
-from autogpt_server.data.pages import Page, decode_cursor, encode_cursor
+from autogpt_server.data.pages import Page, decode_cursor, encode_cursor, page_by_id
 from autogpt_server.errors import ExecutionNotFound, InvalidError, Problem
 from autogpt_server.model.execution import ExecutionStatus, GraphExecution, LogEntry, NodeExecution, NodeOutput, Outputs
 from autogpt_server.model.jsonvalue import loads
@@ -137,8 +137,7 @@ class Executions:
         )
         with self._db.read() as c:
             rows = c.execute(self._db.sql(text), (*values, limit + 1)).all()
-        items = [self._graph_execution(row) for row in rows[:limit]]
-        return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
+        return page_by_id(rows, limit, self._graph_execution)
 
     def recent(self, user_id: str, graph_id: str, limit: int) -> Sequence[Standing]:
         """Read how the latest executions of a graph stand, the newest first."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from autogpt_server.data.connection import Row
 from autogpt_server.data.database import Database
-from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
+from autogpt_server.data.pages import Page, cursor_id, page_by_id
 from autogpt_server.errors import FileNotKnown
 from autogpt_server.model.file import File
 from autogpt_server.model.jsonvalue import dumps, loads
@@ -60,9 +60,7 @@ class FileRows:
 
     def list(self, user_id: str, now: datetime, *, limit: int, cursor: str | None = None) -> Page[File]:
         """Read a page of a user's files, the newest first."""
-        before = None if cursor is None else decode_cursor(cursor)
-        if before is not None and not isinstance(before, str):
-            raise bad_cursor()
+        before = cursor_id(cursor)
         where, values = ("", ()) if before is None else (' AND "id" < ?', (before,))
         # So that no index of times is tried: that of the user gives them in order.
         text = f"""
@@ -71,8 +69,7 @@ AND COALESCE("expiresAt" > ?, TRUE) ORDER BY "id" DESC LIMIT ?
 """
         with self._db.read() as c:
             rows = c.execute(self._db.sql(text), (user_id, *values, self._db.to_column(now), limit + 1)).all()
-        items = [self._file(row) for row in rows[:limit]]
-        return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
+        return page_by_id(rows, limit, self._file)
 
     def total_bytes(self, user_id: str) -> int:
         """Add up the sizes of a user's files."""

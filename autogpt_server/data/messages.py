@@ -8,7 +8,7 @@ from typing import Any
 
 from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
-from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
+from autogpt_server.data.pages import Page, cursor_id, page_by_id
 from autogpt_server.model.ids import new_id
 from autogpt_server.model.jsonvalue import dumps, loads
 from autogpt_server.model.notification import Message, MessageState, Notification, NotificationType
@@ -125,15 +125,12 @@ SELECT "id","userId","type","data","createdAt" FROM "Notification" WHERE "id" {s
 
     def list(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page[Message]:
         """Read a page of the messages to a user, the latest first."""
-        before = None if cursor is None else decode_cursor(cursor)
-        if before is not None and not isinstance(before, str):
-            raise bad_cursor()
+        before = cursor_id(cursor)
         where, values = ("", ()) if before is None else (' AND "id" < ?', (before,))
         text = f'SELECT {_COLUMNS} FROM "NotificationMessage" WHERE "userId" = ?{where} ORDER BY "id" DESC LIMIT ?'
         with self._db.read() as c:
             rows = c.execute(self._db.sql(text), (user_id, *values, limit + 1)).all()
-        items = [self._message(row) for row in rows[:limit]]
-        return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
+        return page_by_id(rows, limit, self._message)
 
     def _put_together(self, user_id: str, now: datetime) -> int:
         at = self._db.to_column(now)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from autogpt_server.data.database import Database
-from autogpt_server.data.sealed import hold_keys
+from autogpt_server.data.sealed import hold_keys, sealing
 from autogpt_server.model import clock
 from autogpt_server.model.jsonvalue import dumps, loads
 from autogpt_server.vault.keyring import Keyring
@@ -36,14 +36,11 @@ class OAuthLogins:
 
     def add(self, login: OAuthLogin, verifier: str) -> None:
         """Store a new one; those whose time is over go."""
-        # Before the transaction: the first key is made where nothing is encrypted yet, which the database is asked.
-        _ = self._keyring.keys
         text = """
 INSERT INTO "OAuthLogin" ("stateHash","userId","provider","title","scopes","verifier","expiresAt","credentialsId")
 VALUES (?,?,?,?,?,?,?,?)
 """
-        with self._db.write() as c:
-            hold_keys(self._db, c)
+        with sealing(self._db, self._keyring) as c:
             c.execute(
                 self._db.sql('DELETE FROM "OAuthLogin" WHERE "expiresAt" < ?'), (self._db.to_column(clock.now()),)
             )

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from autogpt_server.data.connection import Row
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.model.jsonvalue import dumps, loads, plain
 
 T = TypeVar("T")
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+WithId = TypeVar("WithId", bound=_HasId)
 
 #: Characters of the longest cursor that is read.
 _MAX_CURSOR = 1024
@@ -42,6 +52,30 @@ def decode_cursor(cursor: str) -> Any:
         return plain(loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True)))
     except (ValueError, binascii.Error) as error:
         raise bad_cursor() from error
+
+
+def cursor_id(cursor: str | None) -> str | None:
+    """Read the cursor of a list whose position is an id; None on the first page.
+
+    Raises:
+        InvalidError: It belongs to another list.
+    """
+    position = None if cursor is None else decode_cursor(cursor)
+    if position is not None and not isinstance(position, str):
+        raise bad_cursor()
+    return position
+
+
+def page_by_id(rows: Sequence[Row], limit: int, make: Callable[[Row], WithId]) -> Page[WithId]:
+    """Make the page of a list whose position is an id.
+
+    Args:
+        rows: Of the page, and one more where another page follows.
+        limit: Items of the page.
+        make: Reads an item.
+    """
+    items = [make(row) for row in rows[:limit]]
+    return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
 
 
 def bad_cursor() -> InvalidError:

@@ -1,6 +1,6 @@
 """Keeps Prisma's types for annotations from being made where nobody asks for one.
 
-The generated client has twenty thousand lines of them, a fifth of what a server imports when it starts.  At run time
+The generated client has twenty thousand lines of them, which every start of a server would read.  At run time
 nothing needs them: annotations are text.  Whoever does ask for one gets the real module.
 """
 

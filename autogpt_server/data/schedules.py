@@ -12,7 +12,7 @@ from typing import Any
 from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
 from autogpt_server.data.job_tables import JobRow, put_jobs, remove_jobs
-from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
+from autogpt_server.data.pages import Page, cursor_id, page_by_id
 from autogpt_server.data.schemas import SCHEMA_NUMBER
 from autogpt_server.errors import ScheduleNotFound
 from autogpt_server.model import clock
@@ -117,12 +117,11 @@ class Schedules:
             values.append(is_enabled)
         if cursor is not None:
             where += ' AND "id" < ?'
-            values.append(_text(decode_cursor(cursor)))
+            values.append(cursor_id(cursor))
         with self._db.read() as c:
             text = self._db.sql(f'{_LIVE}{where} ORDER BY "id" DESC LIMIT ?')
             rows = c.execute(text, (*values, limit + 1)).all()
-        items = [schedule_of(self._db, row) for row in rows[:limit]]
-        return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
+        return page_by_id(rows, limit, lambda row: schedule_of(self._db, row))
 
     def firing(self, user_id: str | None, graph_id: str | None) -> list[Schedule]:
         """Read all that will fire, by age: of a user, of a graph, of both, or every one."""
@@ -307,9 +306,3 @@ def schedule_of(db: Database, row: Row) -> Schedule:
         created_at=db.from_column(created_at),
         updated_at=db.from_column(updated_at),
     )
-
-
-def _text(position: Any) -> str:
-    if not isinstance(position, str):
-        raise bad_cursor()
-    return position

@@ -1,13 +1,14 @@
 """The columns that hold encrypted texts: whether there are any, and how they come under another key.
 
-Whoever writes such a column encrypts inside the transaction that writes it, after ``hold_keys``.  So an old key can be
-dropped in a transaction that holds the keys alone and finds nothing under it: nobody can be about to write some more.
+Whoever writes such a column encrypts inside the transaction that writes it, which ``sealing`` begins.  So an old key
+can be dropped in a transaction that holds the keys alone and finds nothing under it: nobody is about to write more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
 from autogpt_server.data.connection import Connection
 from autogpt_server.data.database import Database
@@ -18,13 +19,22 @@ from autogpt_server.vault.keyring import CannotDecrypt, Keyring, new_key
 
 T = TypeVar("T")
 
-#: Table, its key, and a column of it that is encrypted.
+
+class Place(NamedTuple):
+    """A column that is encrypted, and the key of its table."""
+
+    table: str
+    key: str
+    column: str
+
+
 COLUMNS = (
-    ("NotificationTarget", "id", "address"),
-    ("NotificationTarget", "id", "secret"),
-    ("Credential", "id", "secret"),
-    ("OAuthLogin", "stateHash", "verifier"),
+    Place("NotificationTarget", "id", "address"),
+    Place("NotificationTarget", "id", "secret"),
+    Place("Credential", "id", "secret"),
+    Place("OAuthLogin", "stateHash", "verifier"),
 )
+_ALL = 'SELECT "{key}","{column}" FROM "{table}" WHERE "{column}" IS NOT NULL'
 #: Rows of one transaction.
 _BATCH = 200
 _LOST = "put the file with its key back, or delete it"
@@ -39,6 +49,16 @@ def hold_keys(db: Database, c: Connection, *, alone: bool = False) -> None:
     # On SQLite, whoever writes is alone anyway.
     if db.provider == "postgresql":
         c.execute(f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}({_ADVISORY_LOCK})")
+
+
+@contextmanager
+def sealing(db: Database, keyring: Keyring) -> Generator[Connection]:
+    """Lend a connection inside a transaction, as ``Database.write`` does, in which to encrypt and to write that."""
+    # Before the transaction: the first key is made where nothing is encrypted yet, which the database is asked.
+    _ = keyring.keys
+    with db.write() as c:
+        hold_keys(db, c)
+        yield c
 
 
 def has_sealed(db: Database) -> bool:
@@ -90,18 +110,18 @@ def unreadable(db: Database, keyring: Keyring) -> list[str]:
     """Name what is encrypted under a key that is not here, by table and id."""
     found: list[str] = []
     with db.read() as c:
-        for table, key, column in COLUMNS:
-            for row in c.execute(f'SELECT "{key}","{column}" FROM "{table}" WHERE "{column}" IS NOT NULL').all():
+        for place in COLUMNS:
+            for row_key, token in _tokens(c, place):
                 try:
-                    keyring.decrypt(row[1])
+                    keyring.decrypt(token)
                 except CannotDecrypt:
-                    found.append(f"{table} {row[0]}")
+                    found.append(f"{place.table} {row_key}")
     return found
 
 
 def _rotate_key(db: Database, keyring: Keyring, tell: Callable[[str], None]) -> int:
     # Before a key is added: with the wrong file it would be one more wrong key.
-    if lost := read_sealed(lambda: unreadable(db, keyring)):
+    if lost := unreadable(db, keyring):
         problems = [Problem(one, "is under a key that is not here", _LOST) for one in lost[:20]]
         raise InvalidError(f"{len(lost):,} secrets cannot be opened by the keys of this server.", problems)
     if not keyring.is_given:
@@ -109,54 +129,44 @@ def _rotate_key(db: Database, keyring: Keyring, tell: Callable[[str], None]) -> 
         tell("a new key encrypts from now on")
         crash_point("keys.added")
     count = 0
-    for table, key, column in COLUMNS:
+    for place in COLUMNS:
         after = ""
-        while (last := _renew_batch(db, keyring, table, key, column, after)) is not None:
+        while (last := _renew_batch(db, keyring, place, after)) is not None:
             after, renewed = last
             count += renewed
             crash_point("keys.renewed")
     while True:
         with db.write() as c:
             hold_keys(db, c, alone=True)
-            stale = [(place, row) for place in COLUMNS for row in _stale(c, keyring, place)]
-            for place, (row_key, token) in stale:
-                _renew(db, c, keyring, place, row_key, token)
-            if not stale and not keyring.is_given:
+            renewed = sum(_renew(db, c, keyring, place, _tokens(c, place)) for place in COLUMNS)
+            if not renewed and not keyring.is_given:
                 keyring.replace(keyring.keys[:1])
-        count += len(stale)
-        if not stale:
+        count += renewed
+        if not renewed:
             crash_point("keys.dropped")
             return count
 
 
-def _renew_batch(
-    db: Database, keyring: Keyring, table: str, key: str, column: str, after: str
-) -> tuple[str, int] | None:
+def _renew_batch(db: Database, keyring: Keyring, place: Place, after: str) -> tuple[str, int] | None:
     """Encrypt the next rows anew, those that need it; returns the last of them and how many, or None at the end."""
-    text = (
-        f'SELECT "{key}","{column}" FROM "{table}" WHERE "{column}" IS NOT NULL AND "{key}" > ? '
-        f'ORDER BY "{key}" LIMIT {_BATCH}'
-    )
     with db.write() as c:
         hold_keys(db, c)
-        rows = c.execute(db.sql(text), (after,)).all()
-        stale = [(row[0], row[1]) for row in rows if not keyring.is_current(row[1])]
-        for row_key, token in stale:
-            _renew(db, c, keyring, (table, key, column), row_key, token)
-    return (rows[-1][0], len(stale)) if rows else None
+        text = f'{_ALL.format(**place._asdict())} AND "{place.key}" > ? ORDER BY "{place.key}" LIMIT {_BATCH}'
+        tokens = [(row[0], row[1]) for row in c.execute(db.sql(text), (after,)).all()]
+        renewed = _renew(db, c, keyring, place, tokens)
+    return (tokens[-1][0], renewed) if tokens else None
 
 
-def _stale(c: Connection, keyring: Keyring, place: tuple[str, str, str]) -> Iterator[tuple[str, str]]:
-    table, key, column = place
-    for row in c.execute(f'SELECT "{key}","{column}" FROM "{table}" WHERE "{column}" IS NOT NULL').all():
-        if not keyring.is_current(row[1]):
-            yield row[0], row[1]
+def _tokens(c: Connection, place: Place) -> list[tuple[str, str]]:
+    """Read everything of a column that is encrypted, with the keys of the rows."""
+    return [(row[0], row[1]) for row in c.execute(_ALL.format(**place._asdict())).all()]
 
 
-def _renew(
-    db: Database, c: Connection, keyring: Keyring, place: tuple[str, str, str], row_key: str, token: str
-) -> None:
-    table, key, column = place
+def _renew(db: Database, c: Connection, keyring: Keyring, place: Place, tokens: list[tuple[str, str]]) -> int:
+    """Encrypt those anew that are not under the key that encrypts now; returns how many."""
     # Not where somebody has written something else meanwhile: that is under the new key.
-    text = f'UPDATE "{table}" SET "{column}" = ? WHERE "{key}" = ? AND "{column}" = ?'
-    c.execute(db.sql(text), (keyring.encrypt(keyring.decrypt(token)), row_key, token))
+    text = db.sql(f'UPDATE "{place.table}" SET "{place.column}" = ? WHERE "{place.key}" = ? AND "{place.column}" = ?')
+    stale = [(row_key, token) for row_key, token in tokens if not keyring.is_current(token)]
+    for row_key, token in stale:
+        c.execute(text, (keyring.encrypt(keyring.decrypt(token)), row_key, token))
+    return len(stale)

@@ -6,7 +6,7 @@ import builtins
 
 from autogpt_server.data.connection import Row
 from autogpt_server.data.database import Database
-from autogpt_server.data.sealed import hold_keys, read_sealed
+from autogpt_server.data.sealed import read_sealed, sealing
 from autogpt_server.errors import TargetNotFound
 from autogpt_server.model.jsonvalue import dumps, loads
 from autogpt_server.model.notification import Preferences, Target, TargetKind
@@ -25,10 +25,7 @@ class Targets:
         """Store a new one."""
         encrypt = self._keyring.encrypt
         text = f'INSERT INTO "NotificationTarget" ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)'
-        # Before the transaction: the first key is made where nothing is encrypted yet, which the database is asked.
-        _ = self._keyring.keys
-        with self._db.write() as c:
-            hold_keys(self._db, c)
+        with sealing(self._db, self._keyring) as c:
             values = (
                 target.id, target.user_id, target.kind.value, target.name, encrypt(target.address),
                 None if target.secret is None else encrypt(target.secret), target.is_enabled,

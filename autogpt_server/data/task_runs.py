@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from autogpt_server.data.connection import Row
 from autogpt_server.data.database import Database
-from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
+from autogpt_server.data.pages import Page, cursor_id, page_by_id
 from autogpt_server.model import clock
 from autogpt_server.model.ids import least_id, new_id
 
@@ -79,15 +79,12 @@ INSERT INTO "SystemTaskRun" ("id","task","cause","scheduledAt","outcome","starte
 
     def list(self, task: str, *, limit: int, cursor: str | None = None) -> Page[TaskRun]:
         """Read a page of a task's runs, the latest first."""
-        position = None if cursor is None else decode_cursor(cursor)
-        if position is not None and not isinstance(position, str):
-            raise bad_cursor()
+        position = cursor_id(cursor)
         where, values = ("", ()) if position is None else (' AND "id" < ?', (position,))
         text = f'SELECT {_COLUMNS} FROM "SystemTaskRun" WHERE "task" = ?{where} ORDER BY "id" DESC LIMIT ?'
         with self._db.read() as c:
             rows = c.execute(self._db.sql(text), (task, *values, limit + 1)).all()
-        items = [self._run(row) for row in rows[:limit]]
-        return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
+        return page_by_id(rows, limit, self._run)
 
     def _run(self, row: Row) -> TaskRun:
         started = self._db.from_column(row[6])

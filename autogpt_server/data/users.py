@@ -11,7 +11,7 @@ from prisma.errors import UniqueViolationError
 
 from autogpt_server.data.connection import Connection, Row
 from autogpt_server.data.database import Database
-from autogpt_server.data.pages import Page, bad_cursor, decode_cursor, encode_cursor
+from autogpt_server.data.pages import Page, cursor_id, page_by_id
 from autogpt_server.errors import ConflictError, UserNotFound
 from autogpt_server.model import clock
 from autogpt_server.model.account import User
@@ -92,14 +92,11 @@ ON CONFLICT ("email") DO NOTHING
 
     def list(self, *, limit: int, cursor: str | None = None) -> Page[User]:
         """Read a page of users by their ids."""
-        after = "" if cursor is None else decode_cursor(cursor)
-        if not isinstance(after, str):
-            raise bad_cursor()
+        after = cursor_id(cursor) or ""
         text = f'SELECT {_COLUMNS} FROM "User" WHERE "id" > ? ORDER BY "id" LIMIT ?'
         with self._db.read() as c:
             rows = c.execute(self._db.sql(text), (after, limit + 1)).all()
-        items = [self._user(row) for row in rows[:limit]]
-        return Page(items, encode_cursor(items[-1].id) if len(rows) > limit else None)
+        return page_by_id(rows, limit, self._user)
 
     def edit(self, user_id: str, changes: dict[str, Any]) -> User:
         """Change some of ``email``, ``name``, ``timezone``, ``role`` and ``is_disabled``.

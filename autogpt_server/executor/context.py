@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from autogpt_server.credentials.store import CredentialStore
@@ -56,6 +57,11 @@ class ExecutionScope:
 class NodeContext:
     """The BlockContext of one node execution."""
 
+    #: Strikes the secrets of its credentials out of what the block gives out.
+    redactor = NOTHING_SECRET
+    #: What the node's pins that take credentials have received, by id.  Most nodes have none, and make nothing for it.
+    _credentials: Mapping[str, UsableCredentials] = MappingProxyType({})
+
     def __init__(
         self,
         scope: ExecutionScope,
@@ -72,10 +78,6 @@ class NodeContext:
         self._cancelled = False
         self._is_over = False
         self._waits = 0
-        #: What the node's pins that take credentials have received, by id.
-        self._credentials: dict[str, UsableCredentials] = {}
-        #: Strikes their secrets out of what the block gives out.
-        self.redactor = NOTHING_SECRET
 
     @property
     def user_id(self) -> str:

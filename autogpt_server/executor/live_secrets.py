@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from autogpt_server.model.kept import keep
 from autogpt_server.model.redaction import Redactor
 
 #: Secrets that are kept in mind; the ones that were not given for longest go first.
@@ -31,10 +32,7 @@ class LiveSecrets:
             is_new = False
             for secret in secrets:
                 is_new = is_new or secret not in self._secrets
-                self._secrets[secret] = None
-                self._secrets.move_to_end(secret)
-            while len(self._secrets) > _MOST:
-                self._secrets.popitem(last=False)
+                keep(self._secrets, secret, None, _MOST)
             if is_new:
                 self.redactor = Redactor(self._secrets)
 

@@ -30,6 +30,7 @@ from autogpt_server.model.graph import Graph
 from autogpt_server.model.idempotency import check_key, key_in_batch
 from autogpt_server.model.ids import canonical_id, new_id
 from autogpt_server.model.jsonvalue import JsonValueError, plain
+from autogpt_server.model.kept import keep
 from autogpt_server.model.turns import MAX_PRIORITY, MIN_PRIORITY, lane_of
 from autogpt_server.service.crash_points import crash_point
 from autogpt_server.settings import Settings
@@ -39,6 +40,8 @@ V = TypeVar("V")
 
 #: Seconds that a submission waits for a database that is away before it is refused.
 ACCEPT_PATIENCE = 5.0
+#: Where the inputs of one execution of a batch stand.
+_IN_BATCH = "inputs[{}]"
 #: Executions that one batch may hold.
 MAX_BATCH = 10_000
 #: Executions that are made on the event loop; more go to a thread.
@@ -140,7 +143,7 @@ class Submitter:
                 )
             ]
 
-        return (await self._submit(Wanted(user_id, canonical_id(graph_id), version), make, [("", inputs)]))[0]
+        return (await self._submit(Wanted(user_id, canonical_id(graph_id), version), make, [inputs], ""))[0]
 
     async def submit_batch(
         self,
@@ -170,7 +173,7 @@ class Submitter:
             new: list[NewExecution] = []
             for i, one in enumerate(inputs):
                 try:
-                    text = checked_inputs(graph, one, f"inputs[{i}]")
+                    text = checked_inputs(graph, one, _IN_BATCH.format(i))
                     new.append(
                         NewExecution(
                             new_id(),
@@ -192,8 +195,8 @@ class Submitter:
                 raise InvalidError("The batch was refused; nothing of it was accepted.", problems[:_MAX_PROBLEMS])
             return new
 
-        each = [(f"inputs[{i}]", one) for i, one in enumerate(inputs)]
-        accepted = await self._submit(Wanted(user_id, canonical_id(graph_id), version), make, each)
+        wanted = Wanted(user_id, canonical_id(graph_id), version)
+        accepted = await self._submit(wanted, make, inputs, _IN_BATCH)
         return [execution_id for execution_id, _ in accepted]
 
     async def stop(self, user_id: str, execution_id: str) -> GraphExecution:
@@ -253,7 +256,7 @@ class Submitter:
         self._nudger.close()
 
     async def _submit(
-        self, wanted: Wanted, make: Callable[[Graph], list[NewExecution]], inputs: list[tuple[str, dict[str, Any]]]
+        self, wanted: Wanted, make: Callable[[Graph], list[NewExecution]], inputs: list[dict[str, Any]], place: str
     ) -> Accepted:
         """Make executions for the version that is wanted, and store them while it still is.
 
@@ -270,7 +273,7 @@ class Submitter:
             graph = await self._graph(wanted.graph_id, version)
             try:
                 new = make(graph) if len(inputs) <= _MAX_INLINE else await asyncio.to_thread(make, graph)
-                await self._check_credentials(wanted.user_id, graph, inputs)
+                await self._check_credentials(wanted.user_id, graph, inputs, place)
             except InvalidError:
                 if not is_remembered:
                     raise
@@ -279,13 +282,14 @@ class Submitter:
                 accepted = await self._committer.put(Submission(wanted, version, new, take))
                 if accepted is not None:
                     crash_point("answer.ready")
-                    _keep(self._choices, wanted, version, _KEPT_CHOICES)
+                    keep(self._choices, wanted, version, _KEPT_CHOICES)
                     return accepted
             version, is_remembered = None, False
 
-    async def _check_credentials(self, user_id: str, graph: Graph, inputs: list[tuple[str, dict[str, Any]]]) -> None:
+    async def _check_credentials(self, user_id: str, graph: Graph, inputs: list[dict[str, Any]], place: str) -> None:
         if self._credentials is not None and self._credentials.inputs_of(graph):
-            problems = await asyncio.to_thread(self._credentials.problems, user_id, graph, inputs)
+            each = [(place.format(i), one) for i, one in enumerate(inputs)]
+            problems = await asyncio.to_thread(self._credentials.problems, user_id, graph, each)
             if problems:
                 raise InvalidError("The inputs name credentials that cannot be used.", problems[:_MAX_PROBLEMS])
 
@@ -310,16 +314,8 @@ class Submitter:
         graph = self._graphs.get(key)
         if graph is None:
             graph = await asyncio.to_thread(load_version, self._db, *key)
-        _keep(self._graphs, key, graph, _KEPT_GRAPHS)
+        keep(self._graphs, key, graph, _KEPT_GRAPHS)
         return graph
-
-
-def _keep(kept: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
-    """Remember a value as the latest used one, and forget the one that was not used for longest."""
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > limit:
-        kept.popitem(last=False)
 
 
 def checked_inputs(graph: Graph, inputs: dict[str, Any], path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import types
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Union, cast, get_args, get_origin
@@ -73,18 +74,18 @@ _HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}$
 _Host = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?$")]
 
 
-class _Secrets(BaseModel):
+class _Secrets(BaseModel, ABC):
     """The secret part of credentials, and how a request is made with them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @abstractmethod
     def headers(self, url: str) -> dict[str, str]:
         """Give the headers by which a request to a URL is made with them; none where they are not for it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def secrets(self) -> list[str]:
         """Give every text that must not become known."""
-        raise NotImplementedError
 
 
 class ApiKeySecrets(_Secrets):

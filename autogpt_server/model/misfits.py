@@ -77,9 +77,12 @@ def misfits(
     return problems
 
 
-def invalid_input(message: str, error: ValidationError, model: type[BaseModel]) -> InvalidError:
-    """Refuse what a model refused, naming every place."""
-    return InvalidError(message, misfits(error.errors(include_url=False), model=model))
+def invalid_input(
+    message: str, error: ValidationError, model: type[BaseModel], *, prefix: str = "", is_secret: bool = False
+) -> InvalidError:
+    """Refuse what a model refused, naming every place; the rest is as of ``misfits``."""
+    problems = misfits(error.errors(include_url=False), prefix=prefix, model=model, is_secret=is_secret)
+    return InvalidError(message, problems)
 
 
 def _told(error: Mapping[str, Any], model: type[BaseModel] | None, suggest: Suggestions) -> tuple[str, str]:

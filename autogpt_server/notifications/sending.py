@@ -8,6 +8,7 @@ import threading
 import time
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 from autogpt_server.data.database import Database
 from autogpt_server.data.messages import Messages
@@ -30,8 +31,6 @@ _KEPT = timedelta(days=90)
 _FORGOTTEN, _FORGET_SECONDS = 500, 3600.0
 #: Of those, mails to users' own addresses: they go by one server.
 _MAILS_AT_ONCE = _AT_ONCE // 2
-#: How the names of their threads begin.
-_MAIL = "mail-"
 #: For so long a message belongs to whoever sends it: longer than sending may take.
 _LEASE = timedelta(seconds=LIMIT * 2)
 #: Before the second try; doubled before each further one.
@@ -40,14 +39,22 @@ _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=2)
 _TRIES, _PATIENCE = 12, timedelta(days=1)
 
 
+class _Sending(NamedTuple):
+    """A message that is being sent.  The process does not wait for its thread at the end: a target may hang."""
+
+    thread: threading.Thread
+    #: To a user's own address.
+    is_mail: bool
+
+
 class Sender:
     """Takes messages that are due and sends them.  One in each process; several may share a database."""
 
     def __init__(self, settings: Settings, database: Database, targets: Targets) -> None:
         self._settings, self._targets = settings, targets
         self._messages, self._users = Messages(database), Users(database)
-        #: Threads that send, by target.  The process does not wait for them at its end: a target may hang.
-        self._busy: dict[str, threading.Thread] = {}
+        #: What is under way, by target.
+        self._busy: dict[str, _Sending] = {}
         #: When it is next looked, by the monotonic clock, what may be deleted.
         self._forgets_at = 0.0
 
@@ -60,11 +67,11 @@ class Sender:
         now = clock.now()
         self._messages.put_together(now)
         self._forget(now)
-        self._busy = {key: thread for key, thread in self._busy.items() if thread.is_alive()}
+        self._busy = {key: one for key, one in self._busy.items() if one.thread.is_alive()}
         if len(self._busy) >= _AT_ONCE:
             return len(self._busy)
         # A target that hangs keeps one thread busy, a mail server half of them; what waits for these holds up no other.
-        mails = sum(thread.name.startswith(_MAIL) for thread in self._busy.values())
+        mails = sum(one.is_mail for one in self._busy.values())
         due = self._messages.due(now, _AT_ONCE * 4, busy=list(self._busy), mails=mails < _MAILS_AT_ONCE)
         for message in due:
             key = message.target_id or message.user_id
@@ -74,10 +81,9 @@ class Sender:
             if not self._messages.claim(message, now, now + _LEASE):
                 continue
             crash_point("message.claimed")
-            name = f"{_MAIL if is_mail else 'send-'}{message.id}"
-            thread = threading.Thread(target=self._send, args=(message,), name=name, daemon=True)
+            thread = threading.Thread(target=self._send, args=(message,), name=f"send-{message.id}", daemon=True)
             mails += is_mail
-            self._busy[key] = thread
+            self._busy[key] = _Sending(thread, is_mail)
             thread.start()
         return len(self._busy)
 
@@ -89,8 +95,8 @@ class Sender:
     def wait(self, seconds: float) -> None:
         """Wait until what is under way is sent, or has failed, or so many seconds have passed."""
         end = time.monotonic() + seconds
-        for thread in self._busy.values():
-            thread.join(max(0.0, end - time.monotonic()))
+        for one in self._busy.values():
+            one.thread.join(max(0.0, end - time.monotonic()))
 
     def send_now(self, target: Target, rendered: Rendered, message_id: str, payload: dict[str, object]) -> None:
         """Send to a target.

@@ -15,6 +15,7 @@ from autogpt_server.data.queue import inputs_text
 from autogpt_server.data.schedules import Schedules
 from autogpt_server.errors import InvalidError, Problem
 from autogpt_server.model import clock
+from autogpt_server.model.graph import Graph
 from autogpt_server.model.schedule import Schedule
 from autogpt_server.scheduler.adopted import AdoptedTriggers
 from autogpt_server.scheduler.exclusions import exclusion_of
@@ -93,23 +94,24 @@ class Backfills:
         """
         missing = self.preview(user_id, schedule_id, wanted).missing
         schedule = self._schedules.get(user_id, schedule_id)
-        target = checked_target(self._db, self._firing, schedule)
+        target, _ = checked_target(self._db, self._firing, schedule)
         if not missing:
             return []
         slots = [planned(schedule, slot, is_late=True, reason="backfill") for slot in missing]
         return self._firing.backfill(schedule, target, inputs_text(schedule.execution_inputs), slots, max_concurrent)
 
 
-def checked_target(database: Database, firing: Firing, schedule: Schedule) -> Target:
-    """Tell what a schedule executes now, and check that its inputs fit it.
+def checked_target(database: Database, firing: Firing, schedule: Schedule) -> tuple[Target, Graph]:
+    """Tell what a schedule executes now, with that version of the graph, and check that its inputs fit it.
 
     Raises:
         GraphNotFound: Its graph is gone.
         InvalidError: They do not.
     """
     target = firing.target(schedule)
-    check_execution(load_version(database, schedule.graph_id, target.version), schedule.inputs, schedule.credentials)
-    return target
+    graph = load_version(database, schedule.graph_id, target.version)
+    check_execution(graph, schedule.inputs, schedule.credentials)
+    return target, graph
 
 
 def _check_range(wanted: Range) -> None:

@@ -263,8 +263,7 @@ class Scheduling:
             InvalidError: Its inputs do not fit the version that it would execute.
         """
         schedule = self._schedules.get(user_id, schedule_id)
-        target = checked_target(self._db, self._firing, schedule)
-        graph = load_version(self._db, schedule.graph_id, target.version)
+        target, graph = checked_target(self._db, self._firing, schedule)
         self._check_credentials(user_id, graph, schedule.inputs, schedule.credentials)
         return self._firing.run_now(schedule, target, inputs_text(schedule.execution_inputs))
 

@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 from autogpt_server.data.database import Database
 from autogpt_server.data.graph_versions import load_version
+from autogpt_server.model.kept import keep
 
 #: Graph versions that are kept.
 _KEPT = 128
@@ -31,9 +32,6 @@ class BlockNames:
         names = self._names.get(key)
         if names is None:
             graph = await asyncio.to_thread(load_version, self._db, graph_id, version)
-            names = self._names[key] = {node.id: node.block_name for node in graph.nodes}
-            if len(self._names) > _KEPT:
-                self._names.popitem(last=False)
-        else:
-            self._names.move_to_end(key)
+            names = {node.id: node.block_name for node in graph.nodes}
+        keep(self._names, key, names, _KEPT)
         return names

@@ -82,8 +82,14 @@ def parse_json(raw: bytes) -> Any:
         raise _refused(_explain(raw, str(error))) from None
 
 
-def parse_model(cls: type[M], document: dict[str, Any]) -> M:
+def parse_model(cls: type[M], document: dict[str, Any], *, place: str = "", is_secret: bool = False) -> M:
     """Read a document by a model.
+
+    Args:
+        cls: The model.
+        document: What was sent.
+        place: Of the document in the body.
+        is_secret: Say nothing of what was sent where it is refused.
 
     Raises:
         InvalidError: Names every place that does not fit.
@@ -91,7 +97,7 @@ def parse_model(cls: type[M], document: dict[str, Any]) -> M:
     try:
         return cls.model_validate(document)
     except ValidationError as error:
-        raise invalid_input("The body was refused.", error, cls) from None
+        raise invalid_input("The body was refused.", error, cls, prefix=place, is_secret=is_secret) from None
 
 
 def documented(schema: dict[str, Any] | type[BaseModel], *, required: bool = True) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from autogpt_server.credentials.oauth import Login
 from autogpt_server.credentials.providers import OAuthProvider
@@ -18,7 +18,7 @@ from autogpt_server.model.credentials import (
     Secrets,
     UserPasswordSecrets,
 )
-from autogpt_server.model.misfits import misfits
+from autogpt_server.server.bodies import parse_model
 from autogpt_server.server.shapes import Shape
 
 #: What can be given; an access token comes from its provider.
@@ -114,19 +114,6 @@ class LoginShape(Shape):
         return cls(authorization_url=login.authorization_url, expires_at=login.expires_at)
 
 
-def read_body(cls: type[Any], document: dict[str, Any]) -> Any:
-    """Read a body that holds secrets: what is wrong is told without what was given.
-
-    Raises:
-        InvalidError: Names every place that does not fit.
-    """
-    try:
-        return cls.model_validate(document)
-    except ValidationError as error:
-        problems = misfits(error.errors(include_url=False), model=cls, is_secret=True)
-        raise InvalidError("The body was refused.", problems) from None
-
-
 def read_secrets(document: dict[str, Any]) -> Secrets:
     """Read what credentials shall hold.
 
@@ -137,8 +124,4 @@ def read_secrets(document: dict[str, Any]) -> Secrets:
     if cls is None:
         fix = f"give one of {', '.join(_GIVEN)}; for oauth2, connect with its provider"
         raise InvalidError("The body was refused.", [Problem("secrets.type", "is none that can be given", fix)])
-    try:
-        return cls.model_validate(document)
-    except ValidationError as error:
-        problems = misfits(error.errors(include_url=False), prefix="secrets", model=cls, is_secret=True)
-        raise InvalidError("The body was refused.", problems) from None
+    return parse_model(cls, document, place="secrets", is_secret=True)

@@ -134,7 +134,7 @@ class MachineForkServer(forkserver.ForkServer):
 
 def serve(listener_fd: int, alive_fd: int, modules: Iterable[str]) -> None:
     """Be the fork server: import the modules, then fork on request until nobody is left who could ask."""
-    # Next to nothing of what importing makes is garbage; to look for it again and again takes an eighth of the time.
+    # Next to nothing of what importing makes is garbage, and it would be looked for again and again.
     gc.disable()
     for module in modules:
         try:

@@ -11,8 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+
+class Consent(NamedTuple):
+    """What a user is sent back with, and the whole address."""
+
+    address: str
+    code: str
+    state: str
 
 
 class Provider:
@@ -37,8 +45,8 @@ class Provider:
         self._lock = threading.Lock()
         self.url = ""
 
-    def consent(self, authorization_url: str) -> tuple[str, str]:
-        """Say yes, as a user in a browser does; returns the address they are sent back to, with code and state."""
+    def consent(self, authorization_url: str) -> Consent:
+        """Say yes, as a user in a browser does."""
         query = {key: values[0] for key, values in parse_qs(urlsplit(authorization_url).query).items()}
         assert query["response_type"] == "code"
         assert query["client_id"] == "the-client"
@@ -48,7 +56,7 @@ class Provider:
         # As Google and Keycloak do, it adds parameters of its own.
         more = {"scope": query.get("scope", ""), "authuser": "0", "session_state": "x", "iss": self.url}
         back = {"code": code, "state": query["state"], **more}
-        return f"{query['redirect_uri']}?{urlencode(back)}", query["state"]
+        return Consent(f"{query['redirect_uri']}?{urlencode(back)}", code, query["state"])
 
     def accept(self, refresh_token: str) -> None:
         """Take a refresh token for one of its own."""

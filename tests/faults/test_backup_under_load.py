@@ -8,7 +8,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from postgres_server import PostgresServer
 from running_server import ROOT, environment, running_server
 
 from tests.faults import load
@@ -51,13 +50,9 @@ class Busy:
             self.failed.append(error)
 
 
-def test_what_is_restored_keeps_all_promises(postgres_server: PostgresServer, tmp_path: Path) -> None:
-    # Where many write at the same time; on SQLite they take turns.
-    with postgres_server.database() as url:
-        _back_up_and_restore(url, tmp_path)
-
-
-def _back_up_and_restore(empty_url: str, tmp_path: Path) -> None:
+# Where many write at the same time; on SQLite they take turns.
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+def test_what_is_restored_keeps_all_promises(empty_url: str, tmp_path: Path) -> None:
     env = environment(tmp_path, empty_url, AUTOGPT_BLOCKS=load.BLOCKS)
     file = tmp_path / "copy.backup"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from postgres_server import PostgresServer, free_port
+from postgres_server import free_port
 from running_server import Server, environment, running_server
 
 from autogpt_server.model.ids import DEFAULT_USER_ID
@@ -325,15 +325,9 @@ def test_migrations_die(empty_url: str, tmp_path: Path) -> None:
         victim.check()
 
 
-def test_the_main_process_dies_and_executors_die_while_the_server_stops(
-    postgres_server: PostgresServer, tmp_path: Path
-) -> None:
-    # One kind of database is enough: these are the deaths of whole servers, and no lock of a file outlives those.
-    with postgres_server.database() as url:
-        _die_as_a_whole(url, tmp_path)
-
-
-def _die_as_a_whole(empty_url: str, tmp_path: Path) -> None:
+# One kind of database is enough: these are the deaths of whole servers, and no lock of a file outlives those.
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+def test_the_main_process_dies_and_executors_die_while_the_server_stops(empty_url: str, tmp_path: Path) -> None:
     env = crashing_environment(tmp_path, empty_url)
     accepted: list[str] = []
     gates: list[str] = []

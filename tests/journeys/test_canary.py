@@ -162,8 +162,7 @@ def keep_all(asked: Asked, provider: Provider, host: str) -> list[dict[str, Any]
         asked.keep("header", {"type": "host_scoped", "host": host, "headers": {"X-Key": CANARIES["header"]}}),
     ]
     login = asked.server.client.post("/credentials/oauth/acme/start", {"title": "token"})
-    back, _ = provider.consent(login["authorization_url"])
-    callback = httpx.URL(back)
+    callback = httpx.URL(provider.consent(login["authorization_url"]).address)
     assert callback.path == "/api/credentials/oauth/callback"
     assert asked("GET", "/credentials/oauth/callback", params=dict(callback.params)).status_code == 200
     token = meta(asked("GET", "/credentials").json()["items"][0])

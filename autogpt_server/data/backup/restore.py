@@ -29,8 +29,6 @@ from autogpt_server.settings import Settings
 _MANY = 500
 _STOPPED = "stopped by a restore: it had not ended when the backup was made"
 _UNFINISHED = ("INCOMPLETE", "QUEUED", "RUNNING", "PAUSED")
-
-
 #: Tries where PostgreSQL breaks one off because it and a server wait for each other.
 _ATTEMPTS = 20
 

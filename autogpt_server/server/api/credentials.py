@@ -19,7 +19,6 @@ from autogpt_server.server.credential_shapes import (
     NewCredentialsBody,
     NewLoginBody,
     ProviderShape,
-    read_body,
     read_secrets,
 )
 from autogpt_server.server.deps import Cursor, Limit, ServicesDep, UserId
@@ -55,7 +54,7 @@ async def list_credentials(
 @router.post("", status_code=201, openapi_extra=documented(NewCredentialsBody))
 async def create_credentials(services: ServicesDep, user_id: UserId, document: ObjectBody) -> CredentialsShape:
     """Keep credentials, encrypted.  What they hold comes out nowhere but in blocks that you give them to."""
-    body: NewCredentialsBody = read_body(NewCredentialsBody, document)
+    body = parse_model(NewCredentialsBody, document, is_secret=True)
     held = read_secrets(body.secrets)
     title = body.provider if body.title is None else body.title
     added = await asyncio.to_thread(services.credentials.add, user_id, body.provider, title, held)
@@ -115,7 +114,7 @@ async def edit_credentials(
     services: ServicesDep, user_id: UserId, credentials_id: CredentialsId, document: ObjectBody
 ) -> CredentialsShape:
     """Give credentials another title, or replace what they hold; executions take the new ones from then on."""
-    body: CredentialsChanges = read_body(CredentialsChanges, document)
+    body = parse_model(CredentialsChanges, document, is_secret=True)
     held = None if body.secrets is None else read_secrets(body.secrets)
     edited = await asyncio.to_thread(services.credentials.edit, user_id, credentials_id, body.title, held)
     return CredentialsShape.of(edited)
